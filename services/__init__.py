@@ -1,0 +1,1 @@
+"""The four services; each knows nothing of the others."""

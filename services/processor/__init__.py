@@ -1,0 +1,1 @@
+"""Loads files slice by slice: reads, checks and merges records; the only writer of records."""

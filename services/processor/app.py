@@ -1,0 +1,47 @@
+"""Composition root of the processor: the only place that reads its settings."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from services.processor.consumer import subscription
+from services.processor.pipeline import Pipeline
+from services.processor.settings import Settings
+from shared.platform.bus import Bus
+from shared.platform.database import engine_for
+from shared.platform.health import Check, database_check
+from shared.platform.objects import Objects
+from shared.platform.service import Service, Stopping
+
+
+def build(stopping: Stopping) -> Service:
+    """The processor, configured from the environment."""
+    settings = Settings()
+    database_url = settings.database_url
+    engine = engine_for(database_url, "processor", pool_size=settings.database_pool_size)
+    bus = Bus(
+        "processor", database_url=database_url, bus_url=settings.bus_url, stop_seconds=settings.stop_seconds
+    )
+    objects = Objects(settings.store_url)
+    pipeline = Pipeline(
+        engine,
+        bus,
+        objects,
+        slice_bytes=settings.slice_bytes,
+        lease_seconds=settings.lease_seconds,
+        row_errors_kept=settings.row_errors_kept,
+    )
+    bus.subscribe(subscription(engine, bus, pipeline))
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        await bus.start()
+        try:
+            yield
+        finally:
+            await bus.stop()
+            await engine.dispose()
+
+    async def checks() -> Sequence[Check]:
+        return [await database_check(engine), await objects.check(), *await bus.checks()]
+
+    return Service("processor", lifespan, checks)

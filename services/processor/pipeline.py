@@ -1,0 +1,251 @@
+"""The pipeline of one slice: claim, read, check, load, report. Only the load is a transaction; it holds everything."""
+
+import asyncio
+import random
+from dataclasses import asdict
+from time import monotonic
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.processor import repository
+from services.processor.merging import merge_of
+from services.processor.repository import Balance, LeaseLost, Work
+from services.processor.slices import RowError, Slice, read_slice
+from services.processor.tables import COUNTS
+from shared.contracts.datasets import datasets
+from shared.contracts.dialect import Dialect
+from shared.contracts.events import (
+    AnyEvent,
+    Event,
+    EventData,
+    ImportCompleted,
+    ImportFailed,
+    ImportProgressed,
+    SliceProcess,
+    event_of,
+)
+from shared.platform.bus import Bus, Later
+from shared.platform.logs import current_traceparent, get_logger
+from shared.platform.objects import ObjectMissing, Objects
+from shared.reading.batch import Checkpoint
+
+PROGRESS_SECONDS = 0.5  # progress goes out at most this often for one import
+BUSY_SECONDS = 1.0  # when another processor has the import in hand, look again after this
+# Two imports may meet in the same keys; PostgreSQL then ends one of the transactions, and it is done again.
+COLLISIONS = frozenset({"40001", "40P01", "23505"})  # serialization, deadlock, unique violation
+COLLISION_ATTEMPTS = 6
+
+log = get_logger(__name__)
+
+
+class ImportBroken(Exception):
+    """The import can never go on (`code` says why). It is ended as failed; the message is not tried again."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Pipeline:
+    """Does slices. One instance serves all imports of a process; calls may run side by side."""
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        bus: Bus,
+        objects: Objects,
+        *,
+        slice_bytes: int,
+        lease_seconds: float,
+        row_errors_kept: int,
+    ) -> None:
+        self._engine = engine
+        self._bus = bus
+        self._objects = objects
+        self._slice_bytes = slice_bytes
+        self._lease_seconds = lease_seconds
+        self._row_errors_kept = row_errors_kept
+        self._announced: dict[UUID, float] = {}
+
+    async def process(self, event: Event[SliceProcess]) -> None:
+        """Do the slice that the command asks for, unless it is done.
+
+        Raises:
+            Later: another processor has it in hand.
+        """
+        work = await self._claim(event.data)
+        if work is None:
+            return
+        try:
+            await self._do(work)
+        except LeaseLost as error:
+            log.warning("slice.lease_lost", error=str(error))
+        except ImportBroken as broken:
+            await self._fail(work.import_id, broken.code, str(broken))
+        except BaseException:
+            await self._release(work)
+            raise
+
+    async def give_up(self, event: AnyEvent, error: BaseException) -> None:
+        """End the import that `event` is about as failed, after the last attempt at it."""
+        message = f"gave up after repeated errors, the last one: {type(error).__name__}"
+        await self._fail(event.data.import_id, "processing_failed", message)
+
+    async def _claim(self, command: SliceProcess) -> Work | None:
+        async with self._engine.begin() as connection:
+            work = await repository.claim(
+                connection,
+                command.import_id,
+                command.slice,
+                owner=self._bus.presence.instance,
+                seconds=self._lease_seconds,
+            )
+            if work is not None:
+                return work
+            current = await repository.find(connection, command.import_id)
+        if current is None or current.status != "processing" or current.slice != command.slice:
+            return None  # done before: the command came twice
+        raise Later(BUSY_SECONDS)
+
+    async def _do(self, work: Work) -> None:
+        try:
+            block = await self._objects.read(work.object_key, work.byte_offset, self._slice_bytes)
+        except ObjectMissing as error:
+            raise ImportBroken("file_missing", "the uploaded file is no longer in the store") from error
+        at_end = work.byte_offset + len(block) >= work.file_size
+        done = await asyncio.to_thread(
+            read_slice,
+            block,
+            dataset=work.dataset,
+            dialect=Dialect.model_validate(work.dialect),
+            columns=work.columns,
+            column_count=work.column_count,
+            checkpoint=Checkpoint(work.byte_offset, work.record_number, work.line_number),
+            at_end=at_end,
+            errors_wanted=self._room(work),
+        )
+        moved = await self._load_patiently(work, done)
+        if moved.status == "completed":
+            self._announced.pop(work.import_id, None)
+            log.info("import.completed", import_id=str(work.import_id), rows=moved.rows_processed)
+        else:
+            await self._announce(moved)
+
+    async def _load_patiently(self, work: Work, done: Slice) -> Work:
+        for attempt in range(1, COLLISION_ATTEMPTS + 1):
+            try:
+                async with self._engine.begin() as connection:
+                    return await self._load(connection, work, done)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in COLLISIONS or attempt == COLLISION_ATTEMPTS:
+                    raise
+                log.info("slice.collision", import_id=str(work.import_id), attempt=attempt)
+                await asyncio.sleep(random.uniform(0, 0.05 * 2**attempt))
+        raise AssertionError("unreachable")
+
+    async def _load(self, connection: AsyncConnection, work: Work, done: Slice) -> Work:
+        await repository.hold(connection, work)
+        dataset = datasets()[work.dataset]
+        statements = merge_of(dataset)
+        merged = await repository.merge(connection, statements, work, done.staged)
+        room = self._room(work)
+        taken = await repository.duplicates(connection, statements, work, limit=room)
+        errors = [*done.errors[:room], *done.duplicate_errors(dataset, work.import_id, taken)][:room]
+        await repository.add_row_errors(connection, [_row(work, error) for error in errors])
+        balance = Balance(
+            rows_processed=done.records,
+            rows_inserted=merged.inserted,
+            rows_updated=merged.updated,
+            rows_unchanged=merged.unchanged,
+            rows_duplicate=merged.duplicate,
+            rows_rejected=done.rejected,
+        )
+        moved = await repository.advance(connection, work, done.checkpoint, balance, errors_kept=len(errors))
+        if not done.at_end:
+            await self._publish(connection, moved, SliceProcess(import_id=work.import_id, slice=moved.slice))
+            return moved
+        finished = await repository.complete(connection, moved, dataset.version)
+        await self._publish(connection, finished, _completed(finished))
+        return finished
+
+    def _room(self, work: Work) -> int:
+        return max(0, self._row_errors_kept - int(work.row_errors_kept))
+
+    async def _fail(self, import_id: UUID, code: str, message: str) -> None:
+        async with self._engine.begin() as connection:
+            failed = await repository.fail(connection, import_id, code, message)
+            if failed is not None:
+                await self._publish(connection, failed, _failed(failed))
+                log.error("import.failed", import_id=str(import_id), code=code, error=message)
+        self._announced.pop(import_id, None)
+
+    async def _release(self, work: Work) -> None:
+        try:
+            async with self._engine.begin() as connection:
+                await repository.release(connection, work)
+        except Exception as error:  # noqa: BLE001 - the lease then ends by itself
+            log.warning("slice.not_released", error=repr(error))
+
+    async def _publish(self, connection: AsyncConnection, work: Work, data: EventData) -> None:
+        event = event_of(
+            data,
+            tenant=work.tenant,
+            subject=work.import_id,
+            service="processor",
+            traceparent=current_traceparent(),
+        )
+        await self._bus.publish(connection, event)
+
+    async def _announce(self, work: Work) -> None:
+        now = monotonic()
+        if now - self._announced.get(work.import_id, 0.0) < PROGRESS_SECONDS:
+            return
+        self._announced[work.import_id] = now
+        progress = ImportProgressed(
+            import_id=work.import_id,
+            dataset=work.dataset,
+            bytes_processed=work.byte_offset,
+            file_size=work.file_size,
+            rows_detected=work.rows_detected,
+            processing_started_at=work.started_at,
+            **_counts(work),
+        )
+        await self._bus.announce(
+            event_of(progress, tenant=work.tenant, subject=work.import_id, service="processor")
+        )
+
+
+def _row(work: Work, error: RowError) -> tuple[object, ...]:
+    return (work.tenant, work.import_id, *asdict(error).values())
+
+
+def _counts(work: Work) -> dict[str, int]:
+    return {name: getattr(work, name) for name in COUNTS}
+
+
+def _completed(work: Work) -> ImportCompleted:
+    return ImportCompleted(
+        import_id=work.import_id,
+        dataset=work.dataset,
+        source=work.source,
+        file_name=work.file_name,
+        processing_started_at=work.started_at,
+        processing_completed_at=work.finished_at,
+        **_counts(work),
+    )
+
+
+def _failed(work: Work) -> ImportFailed:
+    return ImportFailed(
+        import_id=work.import_id,
+        dataset=work.dataset,
+        source=work.source,
+        file_name=work.file_name,
+        error_code=work.error_code,
+        error_message=work.error_message,
+        processing_started_at=work.started_at,
+        processing_completed_at=work.finished_at,
+        **_counts(work),
+    )

@@ -1,0 +1,160 @@
+"""One slice in memory: the bytes of a block become records to load and row errors. Pure, and safe in a thread."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Row
+
+from services.processor.checking import Checker, Fault, Staged
+from shared.contracts.datasets import Dataset, datasets
+from shared.contracts.dialect import Dialect
+from shared.reading.batch import Checkpoint, RecordBatch
+from shared.reading.records import RecordReader
+
+RAW_SHOWN = 4_000  # characters of a record kept with a row error
+VALUE_SHOWN = 500  # characters of the value at fault
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """One row of `processor.row_errors`, but for the import it belongs to. Its members stand in that order."""
+
+    row_number: int
+    ordinal: int
+    line_number: int
+    byte_offset: int
+    column_name: str | None
+    code: str
+    message: str
+    value: str | None
+    raw_data: str
+    hint: str | None
+
+
+@dataclass
+class Slice:
+    """What was read of one block.
+
+    Attributes:
+        records: Data records read.
+        staged: Those to load.
+        errors: The faults of the others, in file order.
+        rejected: How many records have faults.
+        checkpoint: Where the next slice begins.
+        at_end: Whether the file ends with this block.
+    """
+
+    at_end: bool
+    encoding: str
+    records: int = 0
+    rejected: int = 0
+    staged: list[Staged] = field(default_factory=list)
+    errors: list[RowError] = field(default_factory=list)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    batches: list[RecordBatch] = field(default_factory=list, repr=False)
+
+    def duplicate_errors(
+        self, dataset: Dataset, import_id: object, taken: Sequence[Row[Any]]
+    ) -> Iterator[RowError]:
+        """A row error for each record in `taken`: row_number, key, holder_import, holder_row."""
+        title = dataset.field(dataset.key).title
+        for row in taken:
+            fault = Fault(
+                "duplicate_key",
+                f"{title} {row.key} is already there: {_holder(row, import_id)}",
+                dataset.key,
+                row.key,
+                "remove the record, or correct its key",
+            )
+            yield self._error(*self._place_of(row.row_number), 0, fault)
+
+    def _place_of(self, row_number: int) -> tuple[RecordBatch, int]:
+        for batch in self.batches:
+            if batch.first_number <= row_number < batch.first_number + len(batch):
+                return batch, row_number - batch.first_number
+        raise LookupError(f"record {row_number} is not in this slice")
+
+    def _error(self, batch: RecordBatch, index: int, ordinal: int, fault: Fault) -> RowError:
+        return RowError(
+            row_number=batch.first_number + index,
+            ordinal=ordinal,
+            line_number=batch.line_numbers[index],
+            byte_offset=batch.offsets[index],
+            column_name=fault.column,
+            code=fault.code,
+            message=fault.message,
+            value=_storable(fault.value, VALUE_SHOWN),
+            raw_data=_storable(
+                batch.raw(index)[: 4 * RAW_SHOWN].decode(self.encoding, "replace").rstrip("\r\n"), RAW_SHOWN
+            )
+            or "",
+            hint=fault.hint,
+        )
+
+    def add(self, batch: RecordBatch, checker: Checker, *, errors_wanted: int) -> None:
+        """Take the records of `batch` in, keeping at most `errors_wanted` row errors in all."""
+        self.batches.append(batch)
+        self.records += len(batch)
+        self.checkpoint = batch.checkpoint
+        numbers = range(batch.first_number, batch.first_number + len(batch))
+        if batch.faults:
+            good = [index for index in range(len(batch)) if index not in batch.faults]
+            checked = checker.check(
+                [batch.fields[index] for index in good], [numbers[index] for index in good]
+            )
+            faults = {good[place]: found for place, found in checked.faults.items()}
+            faults |= {
+                index: [Fault(fault.code, fault.message, hint=fault.hint)]
+                for index, fault in batch.faults.items()
+            }
+        else:
+            checked = checker.check(batch.fields, numbers)
+            faults = checked.faults
+        self.staged += checked.staged
+        self.rejected += len(faults)
+        for index in sorted(faults):
+            if len(self.errors) >= errors_wanted:
+                break
+            self.errors += [
+                self._error(batch, index, ordinal, fault) for ordinal, fault in enumerate(faults[index])
+            ]
+
+
+def read_slice(
+    block: bytes,
+    *,
+    dataset: str,
+    dialect: Dialect,
+    columns: dict[str, int],
+    column_count: int,
+    checkpoint: Checkpoint,
+    at_end: bool,
+    errors_wanted: int,
+) -> Slice:
+    """Read and check the records that are complete in `block`, the file's bytes from `checkpoint` on."""
+    done = Slice(at_end=at_end, encoding=dialect.encoding, checkpoint=checkpoint)
+    checker = Checker(datasets()[dataset], columns, column_count)
+    reader = RecordReader(dialect, checkpoint)
+    for batch in chain(reader.feed(block), reader.finish() if at_end else ()):
+        if not batch.is_header:
+            done.add(batch, checker, errors_wanted=errors_wanted)
+    done.checkpoint = reader.checkpoint
+    return done
+
+
+def _holder(row: Row[Any], import_id: object) -> str:
+    if row.holder_import is None:
+        return "it is in the table"
+    if row.holder_import == import_id:
+        return f"record {row.holder_row} of this file has it"
+    return f"record {row.holder_row} of import {row.holder_import} brought it"
+
+
+def _storable(value: str | None, most: int) -> str | None:
+    """`value` as PostgreSQL text can hold it: without NUL, and not longer than `most` characters."""
+    if value is None:
+        return None
+    value = value.replace("\0", "\N{SYMBOL FOR NULL}")
+    return value if len(value) <= most else value[: most - 1] + "…"

@@ -1,0 +1,1 @@
+"""Takes files in: streams them to object storage, refuses what is no good, announces the rest."""

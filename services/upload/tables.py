@@ -1,0 +1,25 @@
+"""What upload owns: imports as they were received."""
+
+from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Table, Text, Uuid, func
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(schema="upload")
+
+imports = Table(
+    "imports",
+    metadata,
+    Column("import_id", Uuid, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("source", Text),
+    Column("file_name", Text, nullable=False),
+    Column("file_size", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("object_key", Text, nullable=False),
+    Column("dialect", JSONB, nullable=False),
+    Column("columns", JSONB, nullable=False),
+    Column("column_count", Integer, nullable=False),
+    Column("rows_detected", BigInteger, nullable=False),
+    Column("uploaded_by", Text, nullable=False),
+    Column("uploaded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)

@@ -1,0 +1,202 @@
+"""What travels on the bus: CloudEvents 1.0 envelopes around typed data.
+
+An event is a fact (`import.completed`), a command a request (`slice.process`). Both carry ids and counts,
+never rows. Every type here has a golden example in `examples/` and a queue in `topology.py`.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+from uuid import UUID, uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from shared.contracts.dialect import Dialect
+
+
+class EventInvalid(ValueError):
+    """The bytes are no envelope of a known type. Never retried: the message is dead-lettered as it came."""
+
+
+class EventData(BaseModel):
+    """The `data` of one event type. Unknown members are ignored, so that a newer producer may add some."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    type: ClassVar[str]
+
+
+class Counts(EventData):
+    """The balance of an import: processed = inserted + updated + unchanged + duplicate + rejected, in records."""
+
+    rows_processed: int = 0
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_unchanged: int = 0
+    rows_duplicate: int = 0
+    rows_rejected: int = 0
+
+
+class ImportUploaded(EventData):
+    """A file was accepted and stored.
+
+    `columns` maps each dataset column to its position in a record, from 0; `column_count` is the header's width.
+    """
+
+    type = "import.uploaded"
+    import_id: UUID
+    dataset: str
+    source: str | None
+    file_name: str
+    file_size: int
+    sha256: str
+    object_key: str
+    dialect: Dialect
+    columns: dict[str, int]
+    column_count: int
+    rows_detected: int
+    uploaded_at: datetime
+
+
+class SliceProcess(EventData):
+    """Command: do slice number `slice` (from 0) of an import. Any other number than the next one due is stale."""
+
+    type = "slice.process"
+    import_id: UUID
+    slice: int
+
+
+class ImportProgressed(Counts):
+    """Where a running import stands. Sent live, at most every 500 ms; losing one is harmless."""
+
+    type = "import.progressed"
+    import_id: UUID
+    dataset: str
+    bytes_processed: int
+    file_size: int
+    rows_detected: int
+    processing_started_at: datetime
+
+
+class ImportCompleted(Counts):
+    """Every record of the file was loaded or reported. `rows_rejected` > 0 is no failure."""
+
+    type = "import.completed"
+    import_id: UUID
+    dataset: str
+    source: str | None
+    file_name: str
+    processing_started_at: datetime
+    processing_completed_at: datetime
+
+
+class ImportFailed(Counts):
+    """The import ended early. What had been committed before stays and is counted here."""
+
+    type = "import.failed"
+    import_id: UUID
+    dataset: str
+    source: str | None
+    file_name: str
+    error_code: str
+    error_message: str
+    processing_started_at: datetime | None
+    processing_completed_at: datetime
+
+
+class InvestigationOpened(EventData):
+    """A first error of its kind was logged, by a pipeline or by an import."""
+
+    type = "investigation.opened"
+    investigation_id: UUID
+    stage: str
+    reason: str
+    supplier: str | None
+    summary: str
+    opened_at: datetime
+
+
+EVENTS: dict[str, type[EventData]] = {
+    data.type: data
+    for data in (
+        ImportUploaded,
+        SliceProcess,
+        ImportProgressed,
+        ImportCompleted,
+        ImportFailed,
+        InvestigationOpened,
+    )
+}
+
+DataT_co = TypeVar("DataT_co", bound=EventData, covariant=True)
+
+
+class Event(BaseModel, Generic[DataT_co]):
+    """A CloudEvents 1.0 envelope (JSON event format) with the extensions `tenant` and `traceparent`.
+
+    Attributes:
+        id: Unique for ever; a consumer that has seen it does nothing again.
+        source: `/penstock/<service>`.
+        subject: The id of what the event is about (an import, an investigation).
+        tenant: Whose data it is.
+        traceparent: W3C trace context of the request that started it all.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    specversion: Literal["1.0"] = "1.0"
+    id: UUID = Field(default_factory=uuid4)
+    source: str
+    type: str
+    time: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    subject: str
+    datacontenttype: Literal["application/json"] = "application/json"
+    tenant: str
+    traceparent: str | None = None
+    data: DataT_co
+
+    @field_validator("time")
+    @classmethod
+    def _with_offset(cls, value: datetime) -> datetime:
+        if value.tzinfo is None:
+            raise ValueError("needs a UTC offset (CloudEvents 1.0, RFC 3339)")
+        return value
+
+    def to_bytes(self) -> bytes:
+        """The envelope as UTF-8 JSON, absent members left out."""
+        return self.model_dump_json(exclude={"traceparent"} if self.traceparent is None else None).encode()
+
+
+AnyEvent = Event[Any]
+
+
+def event_of(
+    data: EventData, *, tenant: str, subject: UUID | str, service: str, traceparent: str | None = None
+) -> AnyEvent:
+    """A new event around `data`, with a fresh id and the present time."""
+    return AnyEvent(
+        source=f"/penstock/{service}",
+        type=data.type,
+        subject=str(subject),
+        tenant=tenant,
+        traceparent=traceparent,
+        data=data,
+    )
+
+
+class _TypeOnly(BaseModel):
+    type: str
+
+
+def event_from(body: bytes) -> AnyEvent:
+    """The event in `body`.
+
+    Raises:
+        EventInvalid: not JSON, no envelope, an unknown type, or data that do not fit the type.
+    """
+    try:
+        name = _TypeOnly.model_validate_json(body).type
+        data = EVENTS.get(name)
+        if data is None:
+            raise EventInvalid(f"unknown event type {name!r}; known: {', '.join(sorted(EVENTS))}")
+        return Event[data].model_validate_json(body)  # type: ignore[valid-type]
+    except ValidationError as error:
+        raise EventInvalid(f"not a valid envelope: {error}") from error

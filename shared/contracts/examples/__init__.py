@@ -1,0 +1,1 @@
+"""Golden examples, one JSON file for each event type."""

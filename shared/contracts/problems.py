@@ -1,0 +1,107 @@
+"""Errors as they go out over HTTP: RFC 9457 problem details with a stable `code`.
+
+An error that is the caller's to mend is a `Problem`: raised anywhere in a service, answered at the edge.
+
+    Problem
+    ├── Unauthenticated     401  no token, or one that is wrong, expired or revoked
+    ├── Forbidden           403  the token is right, its scopes are not enough
+    ├── NotFound            404  no such thing for this tenant (another tenant's is "no such thing" too)
+    ├── Conflict            409
+    ├── TooLarge            413
+    ├── UnsupportedMedia    415
+    ├── Unprocessable       422  the request was read and is wrong
+    └── Unavailable         503  something of ours is away; try again after `retry_after` seconds
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """An error to answer with. Nothing was stored or changed.
+
+    Attributes:
+        code: Stable name, snake case, for programs.
+        detail: What is wrong and where, for people.
+        hint: What to do about it.
+        extra: Further members of the document (RFC 9457, section 3.2).
+    """
+
+    status: ClassVar[int] = 400
+    title: ClassVar[str] = "Bad request"
+
+    def __init__(self, code: str, detail: str, *, hint: str | None = None, **extra: Any) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.hint = hint
+        self.extra = extra
+
+    def headers(self) -> Mapping[str, str]:
+        """Response headers that belong to this problem."""
+        return {}
+
+    def document(self) -> dict[str, Any]:
+        """The problem details as a JSON object."""
+        document: dict[str, Any] = {
+            "type": f"urn:penstock:problem:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        if self.hint:
+            document["hint"] = self.hint
+        return document | self.extra
+
+
+class Unauthenticated(Problem):
+    status = 401
+    title = "Authentication needed"
+
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": 'Bearer realm="penstock"'}
+
+
+class Forbidden(Problem):
+    status = 403
+    title = "Not allowed"
+
+
+class NotFound(Problem):
+    status = 404
+    title = "Not found"
+
+
+class Conflict(Problem):
+    status = 409
+    title = "Conflict"
+
+
+class TooLarge(Problem):
+    status = 413
+    title = "Too large"
+
+
+class UnsupportedMedia(Problem):
+    status = 415
+    title = "Unsupported media type"
+
+
+class Unprocessable(Problem):
+    status = 422
+    title = "Unprocessable"
+
+
+class Unavailable(Problem):
+    status = 503
+    title = "Temporarily unavailable"
+
+    def __init__(self, code: str, detail: str, *, retry_after: int = 5, hint: str | None = None) -> None:
+        super().__init__(code, detail, hint=hint)
+        self.retry_after = retry_after
+
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after)}

@@ -1,0 +1,46 @@
+"""Who hears what. Declared here once; every service declares all of it on the broker at every start."""
+
+from dataclasses import dataclass
+
+EXCHANGE = "penstock.events"  # topic exchange, durable; the routing key is the event type
+LIVE_EXCHANGE = "penstock.live"  # topic exchange; what it carries may be lost
+DEAD_EXCHANGE = "penstock.dead"  # direct exchange behind every queue's dead-letter queue
+
+# Event types that go out live, to every process that listens, past the outbox.
+LIVE_TYPES = frozenset({"import.progressed"})
+
+
+@dataclass(frozen=True)
+class Queue:
+    """One consumer's inbox: `types` are the event types bound to it, `workers` how many run at once in a process."""
+
+    name: str
+    types: frozenset[str]
+    workers: int = 1
+
+    @property
+    def dead_letter_queue(self) -> str:
+        return f"{self.name}.dead"
+
+
+PROCESSOR_IMPORTS = Queue("processor.imports", frozenset({"import.uploaded", "slice.process"}), workers=2)
+RESULTS_IMPORTS = Queue(
+    "results.imports", frozenset({"import.uploaded", "import.completed", "import.failed"})
+)
+NOTIFIER_EVENTS = Queue(
+    "notifier.events", frozenset({"import.completed", "import.failed", "investigation.opened"})
+)
+
+QUEUES = (PROCESSOR_IMPORTS, RESULTS_IMPORTS, NOTIFIER_EVENTS)
+
+
+def queues_for(event_type: str) -> tuple[Queue, ...]:
+    """The queues that an event of this type must reach.
+
+    Raises:
+        LookupError: no queue is bound; publishing it would lose it.
+    """
+    found = tuple(queue for queue in QUEUES if event_type in queue.types)
+    if not found:
+        raise LookupError(f"no queue is bound to {event_type!r}; add it to shared/contracts/topology.py")
+    return found

@@ -1,0 +1,256 @@
+"""A service's end of the bus: publishes through the outbox, consumes from RabbitMQ or straight from PostgreSQL."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from faststream.message import StreamMessage
+from faststream_outbox import OutboxBroker
+from faststream_outbox.message import OutboxInnerMessage
+from sqlalchemy import Insert, func, insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from shared.contracts.events import AnyEvent, EventInvalid, event_from
+from shared.contracts.topology import LIVE_TYPES, Queue, queues_for
+from shared.platform.bus.delivery import Later, Subscription
+from shared.platform.bus.live import Live, PostgresLive
+from shared.platform.bus.rabbit import RabbitTransport
+from shared.platform.bus.retry import FOREVER, RetryPolicy
+from shared.platform.bus.tables import TABLES
+from shared.platform.database import engine_for
+from shared.platform.health import Check
+from shared.platform.logs import bound, get_logger
+from shared.platform.presence import Presence
+
+# A message whose consumer died comes back after this; must exceed the longest handler (a slice: 30 s).
+LEASE_SECONDS = 90.0
+POLL_SECONDS = 1.0  # how late a delayed message may be; what is due now is announced by NOTIFY
+
+log = get_logger(__name__)
+_library_log = logging.getLogger("penstock.bus")
+
+
+class Bus:
+    """One service's publisher and consumers. Made in `app.py`, started and stopped by the service's lifespan."""
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        database_url: str,
+        bus_url: str | None = None,
+        retry: RetryPolicy | None = None,
+        stop_seconds: float = 8.0,
+    ) -> None:
+        self.service = service
+        self._database_url = database_url
+        self._retry = retry or RetryPolicy()
+        self._stop_seconds = stop_seconds
+        self._subscriptions: list[Subscription] = []
+        self._listeners: list[Callable[[AnyEvent], Awaitable[None]]] = []
+        self._rabbit = RabbitTransport(bus_url, service, stop_seconds=stop_seconds) if bus_url else None
+        self._publisher = OutboxBroker(outbox_table=TABLES.outbox, logger=_library_log)
+        self._engine: AsyncEngine | None = None
+        self._broker: OutboxBroker | None = None
+        self._postgres_live: PostgresLive | None = None
+        self.presence = Presence(database_url, service)
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Consume a queue from the next `start` on."""
+        self._subscriptions.append(subscription)
+
+    def listen(self, callback: Callable[[AnyEvent], Awaitable[None]]) -> None:
+        """Hear live events (`LIVE_TYPES`) of all services from the next `start` on. Some may be lost."""
+        self._listeners.append(callback)
+
+    async def publish(self, connection: AsyncConnection, event: AnyEvent) -> None:
+        """Put the event into the outbox; it goes out when the caller's transaction commits.
+
+        Raises:
+            LookupError: no queue is bound to the event's type.
+        """
+        queues = queues_for(event.type)
+        names = [f"relay.{self.service}"] if self._rabbit else [queue.name for queue in queues]
+        for name in names:
+            await self._publisher.publish(event.to_bytes(), queue=name, session=connection)
+
+    async def announce(self, event: AnyEvent) -> None:
+        """Send a live event now, past the outbox. Never raises for a transport that is away: it may be lost."""
+        if event.type not in LIVE_TYPES:
+            raise LookupError(f"{event.type!r} is not a live type; publish it")
+        live: Live | None = self._rabbit or self._postgres_live
+        if live is not None:
+            await live.send(event)
+
+    async def start(self) -> None:
+        """Connect, declare the topology, begin to consume."""
+        queues = [subscription.queue for subscription in self._subscriptions]
+        mine = [queue.name for queue in queues] + [f"relay.{self.service}"]
+        await self.presence.start(mine)
+        connections = sum(queue.workers + 1 for queue in queues) + (2 if self._rabbit else 0) + 3
+        self._engine = engine_for(self._database_url, self.service, pool_size=connections)
+        self._broker = self._consumers_on(self._engine)
+        if self._rabbit:
+            consumers = [
+                (subscription.queue, self._on_rabbit(subscription)) for subscription in self._subscriptions
+            ]
+            await self._rabbit.start(consumers, self._listeners)
+        else:
+            self._postgres_live = PostgresLive(self._database_url, self._engine, self._listeners)
+            await self._postgres_live.start()
+        await self._broker.start()
+
+    async def stop(self) -> None:
+        """Take no new message, finish what is in hand, disconnect. At most `stop_seconds`."""
+        stopping = []
+        if self._rabbit:
+            stopping.append(self._rabbit.stop())
+        if self._postgres_live:
+            stopping.append(self._postgres_live.stop())
+        if self._broker is not None:
+            stopping.append(self._broker.stop())
+        await asyncio.gather(*stopping)
+        await self.presence.stop()
+        if self._engine is not None:
+            await self._engine.dispose()
+        self._engine = self._broker = self._postgres_live = None
+
+    async def checks(self) -> list[Check]:
+        """Whether the transport answers and every consumer of this service consumes."""
+        alive = self._broker is not None and await self._broker.ping(timeout=2.0)
+        checks = [
+            Check(
+                "bus.outbox", ok=alive, detail="" if alive else "the outbox or one of its consumers is down"
+            )
+        ]
+        if self._rabbit:
+            checks += await self._rabbit.checks()
+        return checks
+
+    def _consumers_on(self, engine: AsyncEngine) -> OutboxBroker:
+        broker = OutboxBroker(
+            engine,
+            outbox_table=TABLES.outbox,
+            dlq_table=TABLES.dead_letters,
+            graceful_timeout=self._stop_seconds,
+            logger=_library_log,
+            apply_types=False,
+        )
+        for subscription in self._subscriptions:
+            self._subscribe(broker, subscription.queue.name, subscription.queue.workers, self._retry)(
+                self._on_outbox(subscription)
+            )
+        if self._rabbit:
+            self._subscribe(broker, f"relay.{self.service}", 1, FOREVER, batch=50)(self._relay)
+        return broker
+
+    def _subscribe(
+        self, broker: OutboxBroker, queue: str, workers: int, retry: RetryPolicy, *, batch: int = 1
+    ) -> Callable[..., object]:
+        return broker.subscriber(
+            queue,
+            max_workers=workers,
+            # What is fetched is leased: no more than the workers can take at once.
+            fetch_batch_size=max(batch, workers),
+            min_fetch_interval=POLL_SECONDS / 4,
+            max_fetch_interval=POLL_SECONDS,
+            lease_ttl_seconds=LEASE_SECONDS,
+            retry_strategy=_Strategy(retry),
+            decoder=_whole_message,
+        )
+
+    def _on_outbox(
+        self, subscription: Subscription
+    ) -> Callable[[StreamMessage[OutboxInnerMessage]], Awaitable[None]]:
+        async def handle(message: StreamMessage[OutboxInnerMessage]) -> None:
+            event = event_from(message.body)
+            try:
+                await self._handle(subscription, event)
+            except Later:
+                raise
+            except Exception as error:
+                if self._retry.delay_after(message.raw_message.attempts_count + 1) is None:
+                    await self._exhausted(subscription, event, error)
+                raise
+
+        return handle
+
+    def _on_rabbit(self, subscription: Subscription) -> Callable[[bytes], Awaitable[None]]:
+        async def handle(body: bytes) -> None:
+            event = event_from(body)
+            try:
+                await self._handle(subscription, event)
+            except Exception as error:  # noqa: BLE001 - the message is kept, with the error, in PostgreSQL
+                await self._park(subscription, event, body, error)
+
+        return handle
+
+    async def _handle(self, subscription: Subscription, event: AnyEvent) -> None:
+        with bound(
+            event_id=str(event.id), event_type=event.type, tenant=event.tenant, traceparent=event.traceparent
+        ):
+            try:
+                await subscription.handlers[event.type](event)
+            except Later:
+                raise
+            except Exception:
+                log.exception("event.handler_failed", queue=subscription.queue.name, subject=event.subject)
+                raise
+
+    async def _exhausted(self, subscription: Subscription, event: AnyEvent, error: Exception) -> None:
+        log.error("event.dead", queue=subscription.queue.name, event_id=str(event.id), subject=event.subject)
+        if subscription.on_exhausted:
+            await subscription.on_exhausted(event, error)
+
+    async def _park(self, subscription: Subscription, event: AnyEvent, body: bytes, error: Exception) -> None:
+        """Hand a message that failed on RabbitMQ to PostgreSQL, where its next attempt is due."""
+        attempts = 0 if isinstance(error, Later) else 1
+        delay = error.seconds if isinstance(error, Later) else self._retry.delay_after(attempts)
+        if delay is None:
+            await self._exhausted(subscription, event, error)
+        assert self._engine is not None
+        async with self._engine.begin() as connection:
+            await connection.execute(_parked(subscription.queue, body, attempts, delay, error))
+
+    async def _relay(self, message: StreamMessage[OutboxInnerMessage]) -> None:
+        assert self._rabbit is not None
+        await self._rabbit.publish(event_from(message.body), message.body)
+
+
+def _parked(queue: Queue, body: bytes, attempts: int, delay: float | None, error: Exception) -> Insert:
+    now = func.now()
+    if delay is None:
+        return insert(TABLES.dead_letters).values(
+            original_id=0, queue=queue.name, payload=body, deliveries_count=attempts, created_at=now,
+            failure_reason="retry_terminal", last_exception=repr(error)[:8000],
+        )  # fmt: skip
+    return insert(TABLES.outbox).values(
+        queue=queue.name, payload=body, attempts_count=attempts, deliveries_count=attempts,
+        next_attempt_at=now + func.make_interval(0, 0, 0, 0, 0, 0, delay),
+    )  # fmt: skip
+
+
+async def _whole_message(message: StreamMessage[OutboxInnerMessage]) -> StreamMessage[OutboxInnerMessage]:
+    return message
+
+
+class _Strategy:
+    """`RetryPolicy` in the words of faststream-outbox."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+
+    def get_next_attempt_delay(
+        self,
+        *,
+        first_attempt_at: datetime,
+        last_attempt_at: datetime,
+        attempts_count: int,
+        exception: BaseException | None = None,
+    ) -> float | None:
+        if isinstance(exception, EventInvalid):
+            return None
+        if isinstance(exception, Later):
+            return exception.seconds
+        return self._policy.delay_after(attempts_count)

@@ -1,0 +1,184 @@
+"""RabbitMQ: quorum queues with dead letters, confirmed publishing, bounded prefetch, live events on the side."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import uuid4
+
+from faststream import AckPolicy
+from faststream.exceptions import RejectMessage
+from faststream.message import StreamMessage
+from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, RabbitExchange, RabbitQueue
+from faststream.rabbit.subscriber import RabbitSubscriber
+
+from shared.contracts.events import AnyEvent, EventInvalid, event_from
+from shared.contracts.topology import DEAD_EXCHANGE, EXCHANGE, LIVE_EXCHANGE, QUEUES, Queue
+from shared.platform.health import Check
+from shared.platform.logs import get_logger
+
+PUBLISH_TIMEOUT_SECONDS = 10.0
+RECONNECT_SECONDS = 1.0
+# A message that killed its consumer this often is dead. Explicit, as the default differs: none before 4.0, 20 from it.
+DELIVERY_LIMIT = 20
+
+EVENTS = RabbitExchange(EXCHANGE, type=ExchangeType.TOPIC, durable=True)
+LIVE = RabbitExchange(LIVE_EXCHANGE, type=ExchangeType.TOPIC, durable=True)
+DEAD = RabbitExchange(DEAD_EXCHANGE, type=ExchangeType.DIRECT, durable=True)
+
+log = get_logger(__name__)
+_library_log = logging.getLogger("penstock.bus")
+
+
+def declared(queue: Queue) -> RabbitQueue:
+    """The queue as RabbitMQ must know it: durable, replicated, its dead letters kept."""
+    return RabbitQueue(
+        queue.name,
+        queue_type=QueueType.QUORUM,
+        arguments={
+            "x-dead-letter-exchange": DEAD_EXCHANGE,
+            "x-dead-letter-routing-key": queue.name,
+            "x-delivery-limit": DELIVERY_LIMIT,
+        },
+    )
+
+
+def dead_letters_of(queue: Queue) -> RabbitQueue:
+    return RabbitQueue(queue.dead_letter_queue, queue_type=QueueType.QUORUM)
+
+
+class RabbitTransport:
+    """One connection to RabbitMQ for one service."""
+
+    def __init__(self, url: str, service: str, *, stop_seconds: float) -> None:
+        self._service = service
+        self._subscribers: dict[str, RabbitSubscriber] = {}
+        self._broker = RabbitBroker(
+            url,
+            default_channel=Channel(publisher_confirms=True, on_return_raises=True),
+            reconnect_interval=RECONNECT_SECONDS,
+            graceful_timeout=stop_seconds,
+            app_id=f"penstock-{service}",
+            logger=_library_log,
+            apply_types=False,
+        )
+
+    async def start(
+        self,
+        consumers: Sequence[tuple[Queue, Callable[[bytes], Awaitable[None]]]],
+        listeners: Sequence[Callable[[AnyEvent], Awaitable[None]]],
+    ) -> None:
+        """Connect, declare the whole topology (every service's), then consume and listen."""
+        await self._broker.connect()
+        await self._declare_topology()
+        for queue, handle in consumers:
+            subscriber = self._broker.subscriber(
+                declared(queue),
+                EVENTS,
+                channel=Channel(prefetch_count=queue.workers),
+                ack_policy=AckPolicy.NACK_ON_ERROR,
+                decoder=_whole_message,
+            )
+            subscriber(_rejecting_invalid(handle))
+            self._subscribers[queue.name] = subscriber
+        if listeners:
+            self._subscribe_live(listeners)
+        await self._broker.start()
+
+    async def stop(self) -> None:
+        await self._broker.stop()
+
+    async def publish(self, event: AnyEvent, body: bytes) -> None:
+        """Publish persistent, mandatory, and wait for the broker's confirmation.
+
+        Raises:
+            Exception: unroutable, refused or not confirmed within 10 s. The outbox keeps the event and tries again.
+        """
+        await self._broker.publish(
+            body,
+            exchange=EVENTS,
+            routing_key=event.type,
+            persist=True,
+            mandatory=True,
+            timeout=PUBLISH_TIMEOUT_SECONDS,
+            message_id=str(event.id),
+            message_type=event.type,
+            content_type="application/cloudevents+json",
+        )
+
+    async def send(self, event: AnyEvent) -> None:
+        """Publish a live event; what cannot be sent now is lost, as agreed."""
+        try:
+            await self._broker.publish(
+                event.to_bytes(),
+                exchange=LIVE,
+                routing_key=event.type,
+                mandatory=False,
+                timeout=1.0,
+                content_type="application/cloudevents+json",
+            )
+        except Exception as error:  # noqa: BLE001 - live events may be lost
+            log.warning("live.not_sent", error=repr(error))
+
+    async def checks(self) -> list[Check]:
+        """Whether the broker answers and knows each consumer of this service."""
+        if not await self._broker.ping(timeout=2.0):
+            return [Check("bus.rabbitmq", ok=False, detail="RabbitMQ does not answer")]
+        checks = [Check("bus.rabbitmq", ok=True)]
+        for name, subscriber in self._subscribers.items():
+            checks.append(Check(f"bus.consumer.{name}", ok=await self._consumes(subscriber), detail=name))
+        return checks
+
+    async def _consumes(self, subscriber: RabbitSubscriber) -> bool:
+        # `ping` and `running` stay true when the broker has cancelled the consumer; the queue knows better.
+        queue = subscriber._queue_obj
+        if queue is None or queue.channel.is_closed:
+            return False
+        try:
+            async with asyncio.timeout(2.0):
+                probe = await queue.channel.get_underlay_channel()
+                declared_ok = await probe.queue_declare(queue.name, passive=True)
+        except Exception:  # noqa: BLE001 - whatever the reason, it does not consume
+            return False
+        return bool(declared_ok.consumer_count)
+
+    async def _declare_topology(self) -> None:
+        events = await self._broker.declare_exchange(EVENTS)
+        dead = await self._broker.declare_exchange(DEAD)
+        await self._broker.declare_exchange(LIVE)
+        for queue in QUEUES:
+            graveyard = await self._broker.declare_queue(dead_letters_of(queue))
+            await graveyard.bind(dead, routing_key=queue.name)
+            inbox = await self._broker.declare_queue(declared(queue))
+            for event_type in sorted(queue.types):
+                await inbox.bind(events, routing_key=event_type)
+
+    def _subscribe_live(self, listeners: Sequence[Callable[[AnyEvent], Awaitable[None]]]) -> None:
+        async def hear(message: StreamMessage[object]) -> None:
+            for callback in listeners:
+                await callback(event_from(message.body))
+
+        mine = RabbitQueue(
+            f"penstock.live.{self._service}.{uuid4().hex[:12]}",
+            durable=False,
+            exclusive=True,
+            auto_delete=True,
+            routing_key="#",
+        )
+        self._broker.subscriber(mine, LIVE, ack_policy=AckPolicy.ACK_FIRST, decoder=_whole_message)(hear)
+
+
+def _rejecting_invalid(
+    handle: Callable[[bytes], Awaitable[None]],
+) -> Callable[[StreamMessage[object]], Awaitable[None]]:
+    async def consume(message: StreamMessage[object]) -> None:
+        try:
+            await handle(message.body)
+        except EventInvalid as error:
+            log.exception("event.invalid")
+            raise RejectMessage from error
+
+    return consume
+
+
+async def _whole_message(message: StreamMessage[object]) -> StreamMessage[object]:
+    return message

@@ -1,0 +1,160 @@
+"""PostgreSQL: one engine, one schema and one role for each service; migrations forward only.
+
+A service connects with `PENSTOCK_DATABASE_URL` and takes on its own role (`penstock_<service>`) for every
+session, so it can touch its own schema and the views that others published for it, and nothing else.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+MINIMUM_VERSION = 18  # MERGE … RETURNING old/new, uuidv7()
+_PLATFORM_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class DatabaseUnfit(RuntimeError):
+    """The server cannot be used: too old, or the login may not do what migrations need. Nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Migrations:
+    """The migrations of one service: `schemas` it owns, `versions` is the folder of its revisions."""
+
+    service: str
+    schemas: Sequence[str]
+    versions: Path
+
+
+def role_of(service: str) -> str:
+    return f"penstock_{service}"
+
+
+def async_url(url: str) -> URL:
+    """`url` with SQLAlchemy's asyncpg driver, whatever driver or short form it names."""
+    return make_url(url).set(drivername="postgresql+asyncpg")
+
+
+def engine_for(url: str, service: str, *, pool_size: int, max_overflow: int = 5) -> AsyncEngine:
+    """An engine whose every session acts as the service's role and sees its schema first."""
+    return create_async_engine(
+        async_url(url),
+        pool_size=pool_size,
+        max_overflow=max_overflow,
+        pool_pre_ping=True,
+        connect_args={
+            "server_settings": {
+                "role": role_of(service),
+                "search_path": service,
+                "application_name": f"penstock-{service}",
+                # A process that stops in the middle must not hold its locks for ever.
+                "idle_in_transaction_session_timeout": "60s",
+            }
+        },
+    )
+
+
+def advisory_key(name: str) -> int:
+    """A PostgreSQL advisory lock key (signed 64 bit) for `name`."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+def migrate(url: str, services: Sequence[Migrations]) -> None:
+    """Bring the schemas of the platform and of `services` to their newest revision. Safe to run twice, or at once.
+
+    Raises:
+        DatabaseUnfit: the server is older than PostgreSQL 18.
+    """
+    asyncio.run(migrate_async(url, services))
+
+
+async def migrate_async(url: str, services: Sequence[Migrations]) -> None:
+    """`migrate` for a caller inside an event loop."""
+    engine = create_async_engine(async_url(url), poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(_migrate_locked, services)
+    finally:
+        await engine.dispose()
+
+
+def _migrate_locked(connection: Connection, services: Sequence[Migrations]) -> None:
+    version = int(connection.scalar(text("SELECT current_setting('server_version_num')::int / 10000")) or 0)
+    if version < MINIMUM_VERSION:
+        raise DatabaseUnfit(f"PostgreSQL {version} is too old; Penstock needs {MINIMUM_VERSION} or later")
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": advisory_key("penstock:migrate")})
+    connection.commit()
+    try:
+        for migrations in services:
+            _create_role(connection, role_of(migrations.service))
+        connection.commit()
+        _upgrade(connection, "bus", _PLATFORM_MIGRATIONS / "versions")
+        for migrations in services:
+            _grant_platform(connection, role_of(migrations.service))
+            _create_schemas(connection, migrations)
+            connection.commit()
+            _upgrade(connection, migrations.schemas[0], migrations.versions, role=role_of(migrations.service))
+    finally:
+        connection.rollback()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": advisory_key("penstock:migrate")})
+        connection.commit()
+
+
+def _create_role(connection: Connection, role: str) -> None:
+    # Roles belong to the whole server: another database's migration may create the same one meanwhile.
+    connection.execute(
+        text(f"""DO $$ BEGIN
+            CREATE ROLE {role} NOLOGIN;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$""")
+    )
+    connection.execute(
+        text(f"""DO $$ BEGIN
+            IF NOT pg_has_role(current_user, '{role}', 'SET') THEN
+                EXECUTE format('GRANT {role} TO %I', current_user);
+            END IF;
+        END $$""")
+    )
+
+
+def _grant_platform(connection: Connection, role: str) -> None:
+    connection.execute(text(f"GRANT USAGE ON SCHEMA bus, auth TO {role}"))
+    connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bus TO {role}"))
+    connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA bus TO {role}"))
+    connection.execute(text(f"GRANT SELECT ON auth.api_keys TO {role}"))
+
+
+def _create_schemas(connection: Connection, migrations: Migrations) -> None:
+    for schema in migrations.schemas:
+        connection.execute(
+            text(f"CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {role_of(migrations.service)}")
+        )
+
+
+def _upgrade(connection: Connection, schema: str, versions: Path, role: str | None = None) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_PLATFORM_MIGRATIONS))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", str(versions))
+    attributes: dict[str, Any] = {"connection": connection, "schema": schema, "role": role}
+    config.attributes.update(attributes)
+    command.upgrade(config, "head")
+
+
+async def connect_raw(url: str) -> "asyncpg.Connection[Any]":
+    """A session of its own, outside any pool: for LISTEN and for locks that last as long as the process."""
+    options = async_url(url)
+    _, arguments = _DIALECT.create_connect_args(options)
+    return await asyncpg.connect(**arguments, timeout=10)
+
+
+_DIALECT = async_url("postgresql://").get_dialect()()

@@ -1,0 +1,64 @@
+"""Live and ready. Live: the process answers. Ready: it could do its work now, down to its consumers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from fastapi import APIRouter, Response
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+CHECK_TIMEOUT_SECONDS = 4.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing a service needs, and whether it is there. `detail` says what is wrong."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+Checks = Callable[[], Awaitable[Sequence[Check]]]
+
+
+async def database_check(engine: AsyncEngine) -> Check:
+    """Whether the database answers a query of this service's role."""
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+    except Exception as error:  # noqa: BLE001 - whatever the reason, it is not there
+        return Check("database", ok=False, detail=type(error).__name__)
+    return Check("database", ok=True)
+
+
+def health_router(checks: dict[str, Checks]) -> APIRouter:
+    """`/health/live` and `/health/ready` of a process with these services."""
+    router = APIRouter(prefix="/health", tags=["health"])
+
+    @router.get("/live", summary="Whether the process answers")
+    async def live() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/ready", summary="Whether every service of this process can work now (503 if not)")
+    async def ready(response: Response) -> dict[str, object]:
+        results = await asyncio.gather(*(_checked(check) for check in checks.values()))
+        good = all(check.ok for found in results for check in found)
+        response.status_code = 200 if good else 503
+        return {
+            "status": "ok" if good else "unavailable",
+            "services": {
+                name: [asdict(check) for check in found] for name, found in zip(checks, results, strict=True)
+            },
+        }
+
+    return router
+
+
+async def _checked(checks: Checks) -> Sequence[Check]:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+            return await checks()
+    except Exception as error:  # noqa: BLE001 - a check that cannot be made has failed
+        return [Check("checks", ok=False, detail=type(error).__name__)]

@@ -1,0 +1,57 @@
+"""Object storage by URL: a local folder, S3, Google or Azure, one set of calls."""
+
+from collections.abc import AsyncIterator
+
+import obstore
+from obstore.exceptions import NotFoundError
+from obstore.store import ObjectStore, from_url
+
+from shared.platform.health import Check
+
+CHUNK_BYTES = 8 * 1024 * 1024
+
+
+class ObjectMissing(LookupError):
+    """The object is not in the store: it was never put there, or somebody removed it."""
+
+
+class Objects:
+    """The files of this deployment, each under a key such as `uploads/<tenant>/<import id>`."""
+
+    def __init__(self, url: str) -> None:
+        if url.startswith("file://"):
+            self._store: ObjectStore = from_url(url, mkdir=True)
+        else:
+            self._store = from_url(url)
+
+    async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
+        """Store what `chunks` yields, in parts, holding a few of them at most. Whatever it raises: nothing is stored."""
+        await obstore.put_async(self._store, key, chunks, chunk_size=CHUNK_BYTES, max_concurrency=2)
+
+    async def read(self, key: str, start: int, length: int) -> bytes:
+        """Up to `length` bytes from offset `start`; fewer at the object's end.
+
+        Raises:
+            ObjectMissing: no such object.
+        """
+        try:
+            return bytes(await obstore.get_range_async(self._store, key, start=start, length=length))
+        except (NotFoundError, FileNotFoundError) as error:
+            raise ObjectMissing(f"object {key!r} is not in the store") from error
+
+    async def delete(self, key: str) -> None:
+        """Remove the object; one that is not there is fine."""
+        try:
+            await obstore.delete_async(self._store, key)
+        except (NotFoundError, FileNotFoundError):
+            return
+
+    async def check(self) -> Check:
+        """Whether the store answers: asks it for something that is not there."""
+        try:
+            await obstore.head_async(self._store, "health/none")
+        except (NotFoundError, FileNotFoundError):
+            return Check("store", ok=True)
+        except Exception as error:  # noqa: BLE001 - whatever the reason, it is not there
+            return Check("store", ok=False, detail=type(error).__name__)
+        return Check("store", ok=True)

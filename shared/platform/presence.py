@@ -1,0 +1,80 @@
+"""Who is alive: each process holds a lock in PostgreSQL that ends with it, however it ends.
+
+Two uses: work that a dead process had leased is taken over at once, not when the lease runs out; and the only
+process of a service, started again after a crash, releases the messages that its former self had leased.
+"""
+
+import asyncio
+import secrets
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.platform.database import advisory_key, connect_raw
+from shared.platform.logs import get_logger
+
+CHECK_SECONDS = 5.0
+
+log = get_logger(__name__)
+
+
+class Presence:
+    """This process's part in `service`. `instance` is its lock key, unique by chance (63 bits)."""
+
+    def __init__(self, database_url: str, service: str) -> None:
+        self._url = database_url
+        self._service_key = advisory_key(f"penstock:service:{service}")
+        self.instance = secrets.randbits(63)
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, queues: list[str]) -> None:
+        """Take the locks; if no other process of the service lives, free the messages leased from `queues`."""
+        connection = await connect_raw(self._url)
+        if await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._service_key):
+            await connection.execute(
+                "UPDATE bus.outbox SET acquired_token = NULL, acquired_at = NULL"
+                " WHERE queue = ANY($1) AND acquired_token IS NOT NULL",
+                queues,
+            )
+            await self._lock(connection)
+            await connection.execute("SELECT pg_advisory_unlock($1)", self._service_key)
+        else:
+            await self._lock(connection)
+        self._connection = connection
+        self._task = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        if self._connection:
+            self._connection.terminate()
+
+    async def _lock(self, connection: "asyncpg.Connection[Any]") -> None:
+        await connection.execute("SELECT pg_advisory_lock_shared($1)", self._service_key)
+        await connection.execute("SELECT pg_advisory_lock($1)", self.instance)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            try:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await connect_raw(self._url)
+                    await self._lock(self._connection)
+                await self._connection.fetchval("SELECT 1", timeout=CHECK_SECONDS)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                log.warning("presence.lost", error=repr(error))
+                if self._connection is not None:
+                    self._connection.terminate()
+                self._connection = None
+
+
+async def is_alive(connection: AsyncConnection, instance: int) -> bool:
+    """Whether the process that took `instance` as its lock key is still connected."""
+    free = await connection.scalar(text("SELECT pg_try_advisory_xact_lock_shared(:key)"), {"key": instance})
+    return not free

@@ -1,0 +1,71 @@
+"""A service is a router and a lifespan; a process is one or more services."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from fastapi import APIRouter, FastAPI
+
+from shared.platform.edge import add_edge
+from shared.platform.health import Checks, health_router
+
+
+class Stopping:
+    """Set once, when the process was told to stop; long-lived responses and loops watch it."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self, seconds: float) -> bool:
+        """Sleep for `seconds`, or until the process stops: True in that case."""
+        try:
+            await asyncio.wait_for(self._event.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Service:
+    """One of the four, ready to run.
+
+    Attributes:
+        lifespan: Entered before the first request, left after the last one.
+        checks: What readiness asks.
+    """
+
+    name: str
+    lifespan: Callable[[], AbstractAsyncContextManager[None]]
+    checks: Checks
+    router: APIRouter = field(default_factory=APIRouter)
+
+
+def compose(services: Sequence[Service]) -> FastAPI:
+    """One ASGI application of `services`: their routes, their lifespans, one health."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for service in services:
+                await stack.enter_async_context(service.lifespan())
+            yield
+
+    app = FastAPI(
+        title="Penstock" if len(services) > 1 else f"Penstock {services[0].name}",
+        description="The gate that lets partners' CSV files into PostgreSQL.",
+        lifespan=lifespan,
+        openapi_url="/openapi.json",
+        redoc_url=None,
+    )
+    for service in services:
+        app.include_router(service.router)
+    app.include_router(health_router({service.name: service.checks for service in services}))
+    add_edge(app)
+    return app

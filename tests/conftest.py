@@ -1,0 +1,83 @@
+"""Real servers for every test: one PostgreSQL and one RabbitMQ a session, a fresh database a test."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+
+from penstock.local import postgres
+from penstock.registry import MIGRATIONS
+from shared.platform.database import migrate_async
+
+JWT_SECRET = "test-secret-test-secret-test-secret!"
+
+
+@pytest.fixture(scope="session")
+def server_home() -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix="penstock-tests-"))
+    home.chmod(0o755)
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(server_home: Path) -> Iterator[str]:
+    """The URL of a superuser on a PostgreSQL 18: from the environment, else embedded."""
+    if url := os.environ.get("PENSTOCK_TEST_DATABASE_URL"):
+        yield url
+        return
+    server = postgres.start(server_home, settings={"fsync": "off", "max_connections": "300"})
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+async def template_database(postgres_url: str) -> str:
+    name = f"penstock_template_{uuid4().hex[:8]}"
+    await _admin(postgres_url, f"CREATE DATABASE {name}")
+    await migrate_async(_url_of(postgres_url, name), MIGRATIONS)
+    return name
+
+
+@pytest.fixture
+async def database_url(postgres_url: str, template_database: str) -> AsyncIterator[str]:
+    """A migrated database of this test's own."""
+    name = f"test_{uuid4().hex[:12]}"
+    await _admin(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    yield _url_of(postgres_url, name)
+    await _admin(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def environment(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The settings of a service under test, on the embedded transport, in `os.environ` and returned."""
+    values = {
+        "PENSTOCK_HOME": str(tmp_path / "home"),
+        "PENSTOCK_DATABASE_URL": database_url,
+        "PENSTOCK_STORE_URL": f"file://{tmp_path / 'store'}",
+        "PENSTOCK_JWT_SECRET": JWT_SECRET,
+        "PENSTOCK_WEBHOOK_ALLOW_PRIVATE": "true",
+    }
+    for name in [name for name in os.environ if name.startswith("PENSTOCK_")]:
+        monkeypatch.delenv(name)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return values
+
+
+def _url_of(url: str, database: str) -> str:
+    return make_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+async def _admin(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
