@@ -7,7 +7,6 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-
 IDENTIFIER = r"^[a-z][a-z0-9_]{0,62}$"  # becomes a column name
 DATASET_NAME = r"^[a-z][a-z0-9-]{0,62}$"  # becomes a table name, with _ for -
 

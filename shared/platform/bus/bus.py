@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 
+from faststream.exceptions import NackMessage
 from faststream.message import StreamMessage
 from faststream_outbox import OutboxBroker
 from faststream_outbox.message import OutboxInnerMessage
@@ -25,6 +27,8 @@ from shared.platform.presence import Presence
 
 # A message whose consumer died comes back after this; must exceed the longest handler (a slice: 30 s).
 LEASE_SECONDS = 90.0
+PARK_RETRY_SECONDS = 2.0
+PARK_ATTEMPTS = 600  # 20 minutes; RabbitMQ takes a message back after 30
 POLL_SECONDS = 1.0  # how late a delayed message may be; what is due now is announced by NOTIFY
 
 log = get_logger(__name__)
@@ -54,6 +58,7 @@ class Bus:
         self._engine: AsyncEngine | None = None
         self._broker: OutboxBroker | None = None
         self._postgres_live: PostgresLive | None = None
+        self._stopping = asyncio.Event()
         self.presence = Presence(database_url, service)
 
     def subscribe(self, subscription: Subscription) -> None:
@@ -103,6 +108,7 @@ class Bus:
 
     async def stop(self) -> None:
         """Take no new message, finish what is in hand, disconnect. At most `stop_seconds`."""
+        self._stopping.set()
         stopping = []
         if self._rabbit:
             stopping.append(self._rabbit.stop())
@@ -171,7 +177,7 @@ class Bus:
                 raise
             except Exception as error:
                 if self._retry.delay_after(message.raw_message.attempts_count + 1) is None:
-                    await self._exhausted(subscription, event, error)
+                    await self._exhausted_or_later(subscription, event, error)
                 raise
 
         return handle
@@ -182,7 +188,7 @@ class Bus:
             try:
                 await self._handle(subscription, event)
             except Exception as error:  # noqa: BLE001 - the message is kept, with the error, in PostgreSQL
-                await self._park(subscription, event, body, error)
+                await self._park_patiently(subscription, event, body, error)
 
         return handle
 
@@ -202,6 +208,30 @@ class Bus:
         log.error("event.dead", queue=subscription.queue.name, event_id=str(event.id), subject=event.subject)
         if subscription.on_exhausted:
             await subscription.on_exhausted(event, error)
+
+    async def _exhausted_or_later(
+        self, subscription: Subscription, event: AnyEvent, error: Exception
+    ) -> None:
+        try:
+            await self._exhausted(subscription, event, error)
+        except Exception as failure:
+            # Dead-lettered without its end being told, the event would be lost to its sender.
+            log.exception("event.exhausted_failed", event_id=str(event.id))
+            raise Later(PARK_RETRY_SECONDS) from failure
+
+    async def _park_patiently(
+        self, subscription: Subscription, event: AnyEvent, body: bytes, error: Exception
+    ) -> None:
+        """Park the message; while PostgreSQL is away hold it, as giving it back would only bring it again at once."""
+        for _ in range(PARK_ATTEMPTS):
+            try:
+                return await self._park(subscription, event, body, error)
+            except Exception as failure:  # noqa: BLE001 - whatever the reason, the message must not be lost
+                log.warning("event.not_parked", event_id=str(event.id), error=repr(failure))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), PARK_RETRY_SECONDS)
+                break
+        raise NackMessage
 
     async def _park(self, subscription: Subscription, event: AnyEvent, body: bytes, error: Exception) -> None:
         """Hand a message that failed on RabbitMQ to PostgreSQL, where its next attempt is due."""

@@ -9,7 +9,7 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.contracts.events import AnyEvent, event_from
+from shared.contracts.events import AnyEvent, EventInvalid, event_from
 from shared.platform.database import connect_raw
 from shared.platform.logs import get_logger
 
@@ -81,7 +81,11 @@ class PostgresLive:
             except TimeoutError:
                 await connection.fetchval("SELECT 1", timeout=5)
                 continue
-            event = event_from(body.encode())
+            try:
+                event = event_from(body.encode())
+            except EventInvalid as error:
+                log.warning("live.invalid", error=repr(error))
+                continue
             for callback in self._listeners:
                 try:
                     await callback(event)

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import uuid4
 
+from aio_pika.abc import AbstractConnection
+from aio_pika.abc import ExchangeType as AmqpExchangeType
 from faststream import AckPolicy
 from faststream.exceptions import RejectMessage
 from faststream.message import StreamMessage
@@ -23,7 +25,6 @@ DELIVERY_LIMIT = 20
 
 EVENTS = RabbitExchange(EXCHANGE, type=ExchangeType.TOPIC, durable=True)
 LIVE = RabbitExchange(LIVE_EXCHANGE, type=ExchangeType.TOPIC, durable=True)
-DEAD = RabbitExchange(DEAD_EXCHANGE, type=ExchangeType.DIRECT, durable=True)
 
 log = get_logger(__name__)
 _library_log = logging.getLogger("penstock.bus")
@@ -40,10 +41,6 @@ def declared(queue: Queue) -> RabbitQueue:
             "x-delivery-limit": DELIVERY_LIMIT,
         },
     )
-
-
-def dead_letters_of(queue: Queue) -> RabbitQueue:
-    return RabbitQueue(queue.dead_letter_queue, queue_type=QueueType.QUORUM)
 
 
 class RabbitTransport:
@@ -68,12 +65,10 @@ class RabbitTransport:
         listeners: Sequence[Callable[[AnyEvent], Awaitable[None]]],
     ) -> None:
         """Connect, declare the whole topology (every service's), then consume and listen."""
-        await self._broker.connect()
-        await self._declare_topology()
+        await _declare_topology(await self._broker.connect())
         for queue, handle in consumers:
             subscriber = self._broker.subscriber(
                 declared(queue),
-                EVENTS,
                 channel=Channel(prefetch_count=queue.workers),
                 ack_policy=AckPolicy.NACK_ON_ERROR,
                 decoder=_whole_message,
@@ -141,17 +136,6 @@ class RabbitTransport:
             return False
         return bool(declared_ok.consumer_count)
 
-    async def _declare_topology(self) -> None:
-        events = await self._broker.declare_exchange(EVENTS)
-        dead = await self._broker.declare_exchange(DEAD)
-        await self._broker.declare_exchange(LIVE)
-        for queue in QUEUES:
-            graveyard = await self._broker.declare_queue(dead_letters_of(queue))
-            await graveyard.bind(dead, routing_key=queue.name)
-            inbox = await self._broker.declare_queue(declared(queue))
-            for event_type in sorted(queue.types):
-                await inbox.bind(events, routing_key=event_type)
-
     def _subscribe_live(self, listeners: Sequence[Callable[[AnyEvent], Awaitable[None]]]) -> None:
         async def hear(message: StreamMessage[object]) -> None:
             for callback in listeners:
@@ -165,6 +149,22 @@ class RabbitTransport:
             routing_key="#",
         )
         self._broker.subscriber(mine, LIVE, ack_policy=AckPolicy.ACK_FIRST, decoder=_whole_message)(hear)
+
+
+async def _declare_topology(connection: AbstractConnection) -> None:
+    # Not through the broker: it would remember the queues as this channel's, and consume without their prefetch.
+    channel = await connection.channel()
+    events = await channel.declare_exchange(EXCHANGE, AmqpExchangeType.TOPIC, durable=True)
+    dead = await channel.declare_exchange(DEAD_EXCHANGE, AmqpExchangeType.DIRECT, durable=True)
+    await channel.declare_exchange(LIVE_EXCHANGE, AmqpExchangeType.TOPIC, durable=True)
+    for queue in QUEUES:
+        graveyard = await channel.declare_queue(
+            queue.dead_letter_queue, durable=True, arguments={"x-queue-type": "quorum"}
+        )
+        await graveyard.bind(dead, routing_key=queue.name)
+        inbox = await channel.declare_queue(queue.name, durable=True, arguments=declared(queue).arguments)
+        for event_type in sorted(queue.types):
+            await inbox.bind(events, routing_key=event_type)
 
 
 def _rejecting_invalid(

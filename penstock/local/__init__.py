@@ -1,0 +1,1 @@
+"""Servers that are private to one folder, for `penstock up`, for development and for the tests."""

@@ -1,0 +1,100 @@
+"""HTTP: what became of imports."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.results import queries
+from services.results.cursors import FoundableText
+from services.results.paging import Cursor, Limit
+from services.results.resources import ImportDetail, ImportPage, RowErrorPage, Status
+from services.results.stream import STREAM_HEADERS, EventStream, Watches
+from shared.platform.auth import Authenticator, Principal
+from shared.platform.edge import problem_responses
+
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-Sent Events named `import`: each carries the import as `GET /imports/{import_id}`"
+        " gives it, without `errors_preview`. The last one has the status `completed` or `failed`.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches) -> APIRouter:
+    """`/imports`: list, get, follow, row errors, receipt."""
+    router = APIRouter(prefix="/imports", tags=["imports"])
+    reader = Depends(auth.require("imports:read"))
+
+    @router.get("", summary="List imports, newest first", responses=problem_responses(401, 403, 422, 503))
+    async def list_imports(
+        *,
+        caller: Annotated[Principal, reader],
+        status: Annotated[Status | None, Query(description="Only imports with this status")] = None,
+        dataset: Annotated[FoundableText | None, Query(description="Only files of this dataset")] = None,
+        source: Annotated[FoundableText | None, Query(description="Only files of this source")] = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> ImportPage:
+        equal = _given(status=status, dataset=dataset, source=source)
+        async with engine.connect() as connection:
+            return await queries.list_imports(
+                connection, caller.tenant, equal=equal, cursor=cursor, limit=limit
+            )
+
+    @router.get(
+        "/{import_id}",
+        summary="An import: status, counts, first row errors",
+        responses=problem_responses(401, 403, 404, 422, 503),
+    )
+    async def get_import(import_id: UUID, caller: Annotated[Principal, reader]) -> ImportDetail:
+        async with engine.connect() as connection:
+            return await queries.get_import_detail(connection, caller.tenant, import_id)
+
+    @router.get(
+        "/{import_id}/events",
+        summary="Follow an import live (Server-Sent Events)",
+        response_class=EventStream,
+        responses=_EVENTS | problem_responses(401, 403, 404, 422, 503),
+    )
+    async def follow_import(import_id: UUID, caller: Annotated[Principal, reader]) -> EventStream:
+        async with engine.connect() as connection:
+            current = await queries.get_import(connection, caller.tenant, import_id)
+        return EventStream(watches.follow(caller.tenant, current), headers=STREAM_HEADERS)
+
+    @router.get(
+        "/{import_id}/errors",
+        summary="The row errors of an import, in file order",
+        responses=problem_responses(401, 403, 404, 422, 503),
+    )
+    async def list_row_errors(
+        *,
+        import_id: UUID,
+        caller: Annotated[Principal, reader],
+        code: Annotated[FoundableText | None, Query(description="Only errors with this code")] = None,
+        column: Annotated[FoundableText | None, Query(description="Only errors of this column")] = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> RowErrorPage:
+        equal = _given(code=code, column_name=column)
+        async with engine.connect() as connection:
+            return await queries.list_row_errors(
+                connection, caller.tenant, import_id, equal=equal, cursor=cursor, limit=limit
+            )
+
+    @router.get(
+        "/{import_id}/receipt",
+        summary="The final balance of an import",
+        responses=problem_responses(401, 403, 404, 422, 503),
+    )
+    async def get_receipt(import_id: UUID, caller: Annotated[Principal, reader]) -> dict[str, Any]:
+        async with engine.connect() as connection:
+            return await queries.get_receipt(connection, caller.tenant, import_id)
+
+    return router
+
+
+def _given(**filters: str | None) -> dict[str, str]:
+    return {name: value for name, value in filters.items() if value is not None}

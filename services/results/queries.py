@@ -1,0 +1,202 @@
+"""The verb of results: answer what became of an import, and what a dataset holds. All for one tenant."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.results import repository
+from services.results.cursors import import_cursors, record_cursors, row_error_cursors
+from services.results.resources import (
+    ENDED,
+    ERRORS_PREVIEWED,
+    Import,
+    ImportDetail,
+    ImportPage,
+    Record,
+    RecordPage,
+    RowErrorPage,
+    import_detail_of,
+    import_of,
+    record_of,
+    row_error_of,
+)
+from services.results.tables import AnyRow, records_view
+from shared.contracts.datasets import Dataset, datasets
+from shared.contracts.problems import NotFound
+
+
+async def get_import(connection: AsyncConnection, tenant: str, import_id: UUID) -> Import:
+    """The import as it stands.
+
+    Raises:
+        NotFound: `import_not_found`.
+    """
+    return import_of(await _import_row(connection, tenant, import_id), datetime.now(UTC))
+
+
+async def get_import_detail(connection: AsyncConnection, tenant: str, import_id: UUID) -> ImportDetail:
+    """The import as it stands, with its first row errors.
+
+    Raises:
+        NotFound: `import_not_found`.
+    """
+    row = await _import_row(connection, tenant, import_id)
+    errors = await repository.list_row_errors(
+        connection, tenant, import_id, equal={}, after=None, limit=ERRORS_PREVIEWED
+    )
+    return import_detail_of(row, errors, datetime.now(UTC))
+
+
+async def list_imports(
+    connection: AsyncConnection,
+    tenant: str,
+    *,
+    equal: Mapping[str, str],
+    cursor: str | None,
+    limit: int,
+) -> ImportPage:
+    """A page of imports, newest first.
+
+    Raises:
+        Unprocessable: `cursor_invalid`.
+    """
+    after = import_cursors.decode("imports", cursor) if cursor else None
+    rows = await repository.list_imports(connection, tenant, equal=equal, after=after, limit=limit + 1)
+    now = datetime.now(UTC)
+    last = _last_of_more(rows, limit)
+    return ImportPage(
+        items=[import_of(row, now) for row in rows[:limit]],
+        next_cursor=last and import_cursors.encode("imports", (last.uploaded_at, last.import_id)),
+    )
+
+
+async def list_row_errors(
+    connection: AsyncConnection,
+    tenant: str,
+    import_id: UUID,
+    *,
+    equal: Mapping[str, str],
+    cursor: str | None,
+    limit: int,
+) -> RowErrorPage:
+    """A page of an import's row errors, in file order.
+
+    Raises:
+        NotFound: `import_not_found`.
+        Unprocessable: `cursor_invalid`.
+    """
+    this = f"errors/{import_id}"
+    after = row_error_cursors.decode(this, cursor) if cursor else None
+    await _import_row(connection, tenant, import_id)
+    rows = await repository.list_row_errors(
+        connection, tenant, import_id, equal=equal, after=after, limit=limit + 1
+    )
+    last = _last_of_more(rows, limit)
+    return RowErrorPage(
+        items=[row_error_of(row) for row in rows[:limit]],
+        next_cursor=last and row_error_cursors.encode(this, (last.row_number, last.ordinal)),
+    )
+
+
+async def get_receipt(connection: AsyncConnection, tenant: str, import_id: UUID) -> dict[str, Any]:
+    """The final balance of an import.
+
+    Raises:
+        NotFound: `import_not_found`; `receipt_not_ready` while it runs; `receipt_none` if it failed.
+    """
+    row = await _import_row(connection, tenant, import_id)
+    document = await repository.find_receipt(connection, tenant, import_id)
+    if document is not None:
+        return document
+    if row.status in ENDED:
+        raise NotFound(
+            "receipt_none",
+            f"import {import_id} {row.status} and has no receipt",
+            hint="only an import that reached its file's end has one; see `error_message` of the import",
+        )
+    raise NotFound(
+        "receipt_not_ready",
+        f"import {import_id} is {row.status}; its receipt is written when it completes",
+        hint="ask again when the import's status is `completed`; its `events` link tells when that is",
+    )
+
+
+async def list_records(
+    connection: AsyncConnection, tenant: str, dataset: Dataset, *, cursor: str | None, limit: int
+) -> RecordPage:
+    """A page of a dataset's records, by key.
+
+    Raises:
+        Unprocessable: `cursor_invalid`.
+    """
+    this = f"records/{dataset.name}"
+    after = record_cursors.decode(this, cursor) if cursor else None
+    view = records_view(dataset)
+    rows = await repository.list_records(connection, view, tenant, after=after, limit=limit + 1)
+    last = _last_of_more(rows, limit)
+    return RecordPage(
+        items=[record_of(row) for row in rows[:limit]],
+        next_cursor=last and record_cursors.encode(this, last.key),
+    )
+
+
+async def get_record(connection: AsyncConnection, tenant: str, dataset: Dataset, key: str) -> Record:
+    """One record by its key.
+
+    Raises:
+        NotFound: `record_not_found`.
+    """
+    row = await repository.find_record(connection, records_view(dataset), tenant, key)
+    if row is None:
+        raise NotFound(
+            "record_not_found",
+            f"dataset {dataset.name!r} has no record {key!r}",
+            hint=f"the id is what `id` says in GET /api/v1/records/{dataset.name}",
+        )
+    return record_of(row)
+
+
+def find_dataset(name: str) -> Dataset:
+    """The declared dataset of that name.
+
+    Raises:
+        NotFound: `dataset_unknown`, with those there are.
+    """
+    declared = datasets()
+    if name not in declared:
+        raise NotFound(
+            "dataset_unknown",
+            f"there is no dataset {name!r}",
+            hint=f"there are: {', '.join(declared)}",
+            datasets=list(declared),
+        )
+    return declared[name]
+
+
+def template_csv(dataset: Dataset) -> str:
+    """A file to begin with: the header and one example record (RFC 4180)."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(field.name for field in dataset.file_fields)
+    writer.writerow(field.example for field in dataset.file_fields)
+    return text.getvalue()
+
+
+async def _import_row(connection: AsyncConnection, tenant: str, import_id: UUID) -> AnyRow:
+    row = await repository.find_import(connection, tenant, import_id)
+    if row is None:
+        raise NotFound(
+            "import_not_found",
+            f"there is no import {import_id}",
+            hint="the id is what `id` says in the answer to the upload, and in GET /api/v1/imports",
+        )
+    return row
+
+
+def _last_of_more(rows: Sequence[AnyRow], limit: int) -> AnyRow | None:
+    return rows[limit - 1] if len(rows) > limit else None

@@ -1,0 +1,163 @@
+"""What the API shows, made from rows. Pure: the present time is an argument."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.results.tables import AnyRow
+from shared.contracts.datasets import Dataset
+
+Status = Literal["pending", "processing", "completed", "failed"]
+ENDED: frozenset[str] = frozenset({"completed", "failed"})
+ERRORS_PREVIEWED = 10
+
+
+class Links(BaseModel):
+    """Where the rest of an import is: paths on this host."""
+
+    self_: str = Field(serialization_alias="self")
+    events: str
+    errors: str
+    receipt: str
+
+
+class Import(BaseModel):
+    """One file going through, and how far it is. Counts are records."""
+
+    id: UUID
+    dataset: str
+    source: str | None = Field(description="Who sent the file")
+    file_name: str
+    file_size: int = Field(description="Bytes")
+    sha256: str
+    status: Status
+    dry_run: bool = False
+    rows_detected: int = Field(description="Data records counted at upload")
+    rows_processed: int = Field(description="Always the sum of the five counts that follow")
+    rows_inserted: int
+    rows_updated: int
+    rows_unchanged: int
+    rows_duplicate: int
+    rows_rejected: int
+    percent_complete: float = Field(ge=0, le=100, description="100 only when completed")
+    estimated_seconds_left: int | None = Field(description="From the speed so far; null while unknown")
+    error_code: str | None = Field(description="Why the import failed, for programs")
+    error_message: str | None = Field(description="Why the import failed, for people")
+    uploaded_at: datetime
+    processing_started_at: datetime | None
+    processing_completed_at: datetime | None
+    links: Links
+
+
+class RowError(BaseModel):
+    """Why a record, or one value of it, was not loaded."""
+
+    row_number: int = Field(description="Data records, from 1")
+    line_number: int = Field(description="Physical line where the record begins, from 1")
+    byte_offset: int
+    column: str | None
+    code: str
+    message: str
+    value: str | None
+    raw_data: str = Field(description="The record as it came")
+    hint: str | None
+
+
+class ImportDetail(Import):
+    """An import with its first row errors."""
+
+    errors_preview: list[RowError] = Field(max_length=ERRORS_PREVIEWED)
+
+
+class Record(BaseModel):
+    """A record: the members below and its dataset's fields (`GET /datasets/{dataset}`)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str = Field(description="The key as it is compared")
+    import_id: UUID | None = Field(description="The import that wrote it last")
+    row_number: int | None = Field(description="Its record in that import, from 1")
+    created_at: datetime
+    updated_at: datetime
+
+
+class ImportPage(BaseModel):
+    items: list[Import]
+    next_cursor: str | None
+
+
+class RowErrorPage(BaseModel):
+    items: list[RowError]
+    next_cursor: str | None
+
+
+class RecordPage(BaseModel):
+    items: list[Record]
+    next_cursor: str | None
+
+
+class DatasetPage(BaseModel):
+    items: list[Dataset]
+    next_cursor: str | None = None
+
+
+def import_of(row: AnyRow, now: datetime) -> Import:
+    """The import in a row of the read model."""
+    return Import(**_members(row, now))
+
+
+def import_detail_of(row: AnyRow, errors: Sequence[AnyRow], now: datetime) -> ImportDetail:
+    """The import in a row of the read model, with its first row errors."""
+    return ImportDetail(**_members(row, now), errors_preview=[row_error_of(error) for error in errors])
+
+
+def _members(row: AnyRow, now: datetime) -> dict[str, Any]:
+    same = (name for name in Import.model_fields if name in row._fields)
+    return {name: getattr(row, name) for name in same} | {
+        "id": row.import_id,
+        "percent_complete": percent_complete(row.status, row.rows_processed, row.rows_detected),
+        "estimated_seconds_left": seconds_left(row, now),
+        "links": links_of(row.import_id),
+    }
+
+
+def links_of(import_id: UUID) -> Links:
+    here = f"/api/v1/imports/{import_id}"
+    return Links(self_=here, events=f"{here}/events", errors=f"{here}/errors", receipt=f"{here}/receipt")
+
+
+def percent_complete(status: str, processed: int, detected: int) -> float:
+    """Records processed of those detected, in percent, rounded down to 0.1; 100 only when completed."""
+    if status == "completed":
+        return 100.0
+    if detected <= 0:
+        return 0.0
+    return min(processed * 1000 // detected / 10, 99.9)
+
+
+def seconds_left(row: AnyRow, now: datetime) -> int | None:
+    """Seconds until the end at the mean speed so far, rounded up; None if no speed is known."""
+    if row.status != "processing" or row.progressed_at is None or row.rows_processed == 0:
+        return None
+    elapsed = (row.progressed_at - row.processing_started_at).total_seconds()
+    remaining = row.rows_detected - row.rows_processed
+    since = max((now - row.progressed_at).total_seconds(), 0.0)
+    estimate: float = remaining * elapsed / row.rows_processed - since
+    return max(math.ceil(estimate), 0)
+
+
+def row_error_of(row: AnyRow) -> RowError:
+    """The row error in a row of the processor's view."""
+    same = (name for name in RowError.model_fields if name != "column")
+    return RowError(column=row.column_name, **{name: getattr(row, name) for name in same})
+
+
+def record_of(row: AnyRow) -> Record:
+    """The record in a row of a dataset's view."""
+    members = dict(row._mapping)
+    del members["tenant"]
+    return Record(id=members.pop("key"), **members)

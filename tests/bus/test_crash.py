@@ -1,0 +1,108 @@
+"""Nothing is lost when a consumer, the database's connections or the broker die."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from shared.platform.bus import Bus
+from tests.bus.conftest import until
+
+PROGRAM = Path(__file__).with_name("consumer_process.py")
+
+
+@pytest.fixture
+def hanging_consumer(station):
+    process = subprocess.Popen(
+        [sys.executable, PROGRAM, station.database_url, station.bus_url or ""],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+async def test_what_a_killed_consumer_had_in_hand_comes_back_at_once(station, hanging_consumer):
+    seen = []
+
+    async def handle(event):
+        seen.append(event.data.slice)
+
+    await station.publish(1)
+    line = await asyncio.to_thread(hanging_consumer.stdout.readline)
+    assert line == "got 1\n"
+    hanging_consumer.send_signal(signal.SIGKILL)
+    hanging_consumer.wait()
+    started = time.monotonic()
+    await station.consume(handle)
+    await until(lambda: seen == [1], seconds=10)
+    assert time.monotonic() - started < 10, "must not wait for the lease of the dead process"
+
+
+async def test_broken_database_connections_are_made_anew(station):
+    seen = []
+
+    async def handle(event):
+        seen.append(event.data.slice)
+
+    await station.consume(handle)
+    await station.publish(1)
+    await until(lambda: seen == [1])
+    admin = await asyncpg.connect(station.database_url)
+    await admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await admin.close()
+    await station.publish(2, 3)
+    await until(lambda: set(seen) == {1, 2, 3}, seconds=20)
+
+
+async def test_nothing_is_lost_while_the_broker_is_away(station, broker):
+    if station.bus_url is None:
+        return  # the embedded transport has no broker but the database; see the test above
+    seen = []
+
+    async def handle(event):
+        seen.append(event.data.slice)
+
+    bus = await station.consume(handle)
+    await station.publish(1)
+    await until(lambda: seen == [1])
+    broker.kill()
+    await station.publish(2, 3)
+    await asyncio.sleep(1)
+    assert not all(check.ok for check in await bus.checks()), "readiness must tell that the broker is away"
+    assert seen == [1]
+    await asyncio.to_thread(broker.start)
+    await until(lambda: set(seen) >= {1, 2, 3}, seconds=60)
+    await station.publish(4)
+    await until(lambda: 4 in seen, seconds=30)
+    async with asyncio.timeout(30):
+        while not all(check.ok for check in await bus.checks()):
+            await asyncio.sleep(0.2)
+
+
+async def test_two_processes_of_a_service_leave_each_others_leases_alone(station):
+    begun, finished = asyncio.Event(), []
+
+    async def slow(event):
+        begun.set()
+        await asyncio.sleep(1.0)
+        finished.append(event.data.slice)
+
+    await station.consume(slow)
+    await station.publish(1)
+    await begun.wait()
+    second: Bus = await station.consume(slow)  # its start must not free what the first has in hand
+    await asyncio.sleep(1.5)
+    assert finished == [1]
+    assert all(check.ok for check in await second.checks())

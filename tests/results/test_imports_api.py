@@ -1,0 +1,224 @@
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.results.conftest import Results
+from tests.results.given import NOON, SHA256, Database, completed, failed, headers, progressed, uploaded
+
+Happen = Callable[..., Awaitable[None]]
+
+MEMBERS = {
+    "id", "dataset", "source", "file_name", "file_size", "sha256", "status", "dry_run", "rows_detected",
+    "rows_processed", "rows_inserted", "rows_updated", "rows_unchanged", "rows_duplicate", "rows_rejected",
+    "percent_complete", "estimated_seconds_left", "error_code", "error_message", "uploaded_at",
+    "processing_started_at", "processing_completed_at", "links",
+}  # fmt: skip
+
+
+async def test_an_import_is_there_before_its_event(results: Results, database: Database) -> None:
+    import_id = await database.uploaded_import()
+    answer = await results.get(f"/imports/{import_id}")
+    assert answer.status_code == 200
+    shown = answer.json()
+    assert set(shown) == MEMBERS | {"errors_preview"}
+    assert shown["id"] == str(import_id)
+    assert shown["status"] == "pending"
+    assert (shown["rows_detected"], shown["rows_processed"], shown["percent_complete"]) == (100, 0, 0)
+    assert shown["estimated_seconds_left"] is None
+    assert shown["errors_preview"] == []
+    assert shown["links"]["events"] == f"/api/v1/imports/{import_id}/events"
+    assert shown["links"]["self"] == f"/api/v1/imports/{import_id}"
+
+
+async def test_progress_that_overtakes_the_upload_is_shown(
+    results: Results, database: Database, happen: Happen
+) -> None:
+    import_id = await database.uploaded_import()
+    await happen(progressed(import_id, 30))
+    shown = (await results.get(f"/imports/{import_id}")).json()
+    assert (shown["status"], shown["percent_complete"], shown["sha256"]) == ("processing", 30.0, SHA256)
+    assert (await results.get("/imports")).json()["items"] == []
+    await happen(uploaded(import_id))
+    assert len((await results.get("/imports")).json()["items"]) == 1
+
+
+async def test_a_completed_import_with_row_errors(
+    results: Results, database: Database, happen: Happen
+) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), completed(import_id))
+    for number in range(12):
+        await database.row_error(import_id, number + 1)
+    shown = (await results.get(f"/imports/{import_id}")).json()
+    assert (shown["status"], shown["percent_complete"]) == ("completed", 100.0)
+    assert (shown["rows_processed"], shown["rows_inserted"], shown["rows_rejected"]) == (100, 97, 3)
+    assert shown["processing_completed_at"] == "2026-03-01T12:00:09Z"
+    assert [error["row_number"] for error in shown["errors_preview"]] == list(range(1, 11))
+
+
+async def test_a_failed_import_says_why(results: Results, happen: Happen) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), progressed(import_id, 40), failed(import_id))
+    shown = (await results.get(f"/imports/{import_id}")).json()
+    assert (shown["status"], shown["error_code"], shown["percent_complete"]) == (
+        "failed",
+        "file_unreadable",
+        40,
+    )
+    assert shown["error_message"]
+
+
+@pytest.mark.parametrize("rest", ["", "/errors", "/receipt", "/events"])
+async def test_another_tenants_import_is_not_there(
+    results: Results, database: Database, happen: Happen, rest: str
+) -> None:
+    import_id = await database.uploaded_import(tenant="other")
+    await happen(uploaded(import_id, tenant="other"), completed(import_id, tenant="other"))
+    await database.row_error(import_id, 1, tenant="other")
+    await database.receipt(import_id, tenant="other")
+    answer = await results.get(f"/imports/{import_id}{rest}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "import_not_found")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_lists_show_only_the_callers_tenant(results: Results, happen: Happen) -> None:
+    await happen(uploaded(uuid4()), uploaded(uuid4(), tenant="other"))
+    assert len((await results.get("/imports")).json()["items"]) == 1
+
+
+async def test_the_list_is_newest_first_and_filtered(results: Results, happen: Happen) -> None:
+    old, new, running = uuid4(), uuid4(), uuid4()
+    await happen(
+        uploaded(old, source="mail"),
+        uploaded(new, uploaded_at=NOON + timedelta(seconds=1), dataset="products"),
+        uploaded(running, uploaded_at=NOON - timedelta(seconds=1)),
+        progressed(running, 10),
+        completed(new),
+    )
+
+    async def ids(**filters: str) -> list[str]:
+        return [item["id"] for item in (await results.get("/imports", **filters)).json()["items"]]
+
+    assert await ids() == [str(new), str(old), str(running)]
+    assert await ids(status="completed") == [str(new)]
+    assert await ids(status="processing", dataset="books") == [str(running)]
+    assert await ids(dataset="products") == [str(new)]
+    assert await ids(source="mail") == [str(old)]
+    assert await ids(source="nobody") == []
+    first = (await results.get("/imports", limit=1)).json()["items"][0]
+    assert set(first) == MEMBERS
+
+
+async def test_pages_walk_every_import_once_while_more_arrive(results: Results, happen: Happen) -> None:
+    there = [uuid4() for _ in range(25)]
+    # Some share a time, so that the id has to decide.
+    await happen(*(uploaded(i, uploaded_at=NOON + timedelta(seconds=n // 4)) for n, i in enumerate(there)))
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = (await results.get("/imports", limit=4, **cursor)).json()
+        seen += [item["id"] for item in page["items"]]
+        await happen(uploaded(uuid4(), uploaded_at=NOON + timedelta(hours=1)))
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    assert sorted(seen) == sorted(map(str, there))
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({"cursor": "nonsense"}, "cursor_invalid"),
+        ({"limit": 0}, "request_invalid"),
+        ({"limit": 201}, "request_invalid"),
+        ({"status": "done"}, "request_invalid"),
+        ({"source": "a\0b"}, "request_invalid"),
+    ],
+)
+async def test_bad_input_is_a_problem(results: Results, params: dict[str, Any], code: str) -> None:
+    answer = await results.get("/imports", **params)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+
+
+async def test_the_callers_token_is_asked_for(results: Results) -> None:
+    assert (await results.client.get("/api/v1/imports")).status_code == 401
+    records_only = headers(results.secret, "acme", "records:read")
+    answer = await results.client.get("/api/v1/imports", headers=records_only)
+    assert (answer.status_code, answer.json()["code"]) == (403, "scope_missing")
+
+
+async def test_row_errors_in_file_order_by_pages(results: Results, database: Database) -> None:
+    import_id = await database.uploaded_import()
+    there = [(row, ordinal) for row in range(1, 8) for ordinal in range(row % 3 + 1)]
+    for row, ordinal in reversed(there):
+        await database.row_error(import_id, row, ordinal, message=f"{row}.{ordinal}")
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = (await results.get(f"/imports/{import_id}/errors", limit=3, **cursor)).json()
+        seen += [item["message"] for item in page["items"]]
+        await database.row_error(import_id, len(seen), 100, message="later")
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    assert [message for message in seen if message != "later"] == [f"{r}.{o}" for r, o in there]
+
+
+async def test_a_row_error_and_its_filters(results: Results, database: Database) -> None:
+    import_id = await database.uploaded_import()
+    await database.row_error(import_id, 1)
+    await database.row_error(import_id, 2, code="ragged_row", column_name=None, value=None, hint=None)
+    path = f"/imports/{import_id}/errors"
+    (shown,) = (await results.get(path, column="isbn")).json()["items"]
+    assert shown == {
+        "row_number": 1,
+        "line_number": 2,
+        "byte_offset": 10,
+        "column": "isbn",
+        "code": "isbn_checksum",
+        "message": "the check digit does not fit",
+        "value": "978-0",
+        "raw_data": "Momo,Ende,978-0,1973",
+        "hint": "look at the last digit",
+    }
+    (ragged,) = (await results.get(path, code="ragged_row")).json()["items"]
+    assert ragged["column"] is None
+    assert (await results.get(path, code="ragged_row", column="isbn")).json()["items"] == []
+
+
+async def test_a_cursor_of_another_imports_errors_is_refused(results: Results, database: Database) -> None:
+    one, other = await database.uploaded_import(), await database.uploaded_import()
+    for number in (1, 2):
+        await database.row_error(one, number)
+    cursor = (await results.get(f"/imports/{one}/errors", limit=1)).json()["next_cursor"]
+    answer = await results.get(f"/imports/{other}/errors", cursor=cursor)
+    assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalid")
+
+
+async def test_the_receipt_comes_with_the_end(results: Results, database: Database, happen: Happen) -> None:
+    import_id = await database.uploaded_import()
+    answer = await results.get(f"/imports/{import_id}/receipt")
+    assert (answer.status_code, answer.json()["code"]) == (404, "receipt_not_ready")
+    assert answer.json()["hint"]
+    await database.receipt(import_id)
+    receipt = (await results.get(f"/imports/{import_id}/receipt")).json()
+    assert (receipt["rows_read"], receipt["rows_rejected"], receipt["sha256"]) == (100, 3, SHA256)
+
+
+async def test_a_failed_import_has_no_receipt(results: Results, happen: Happen) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), failed(import_id))
+    answer = await results.get(f"/imports/{import_id}/receipt")
+    assert (answer.status_code, answer.json()["code"]) == (404, "receipt_none")
+
+
+async def test_an_id_that_is_none_is_refused(results: Results) -> None:
+    assert (await results.get("/imports/7")).json()["code"] == "request_invalid"
+
+
+async def test_the_service_is_ready(results: Results) -> None:
+    answer = await results.client.get("/health/ready")
+    assert answer.status_code == 200, answer.text

@@ -1,0 +1,80 @@
+"""The read model ends in the same state, whatever order events arrive in and however often."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.results.tables import imports
+from tests.results.given import completed, failed, progressed, uploaded
+
+Happen = Callable[..., Awaitable[None]]
+
+STORIES = {
+    "completed": [
+        uploaded,
+        lambda i: progressed(i, 0),
+        lambda i: progressed(i, 30),
+        lambda i: progressed(i, 80),
+        completed,
+    ],
+    "failed": [uploaded, lambda i: progressed(i, 40), failed],
+    "failed before it began": [uploaded, lambda i: failed(i, processing_started_at=None, rows_processed=0)],
+    "running": [
+        uploaded,
+        lambda i: progressed(i, 0),
+        lambda i: progressed(i, 30),
+        lambda i: progressed(i, 80),
+    ],
+}
+
+
+async def state_of(engine: AsyncEngine, import_id: UUID) -> dict[str, Any]:
+    async with engine.connect() as connection:
+        row = (await connection.execute(select(imports).where(imports.c.import_id == import_id))).one()
+    # What time an import progressed at differs only with the event that told it: the last one heard.
+    return {name: value for name, value in row._mapping.items() if name not in {"import_id", "progressed_at"}}
+
+
+@pytest.mark.parametrize("story", STORIES)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_any_order_and_repetition_ends_in_the_same_state(
+    engine: AsyncEngine, happen: Happen, story: str, data: st.DataObject
+) -> None:
+    in_order, shuffled = uuid4(), uuid4()
+    await happen(*(tell(in_order) for tell in STORIES[story]))
+    events = [tell(shuffled) for tell in STORIES[story]]
+    again = data.draw(st.lists(st.sampled_from(range(len(events))), max_size=4))
+    order = data.draw(st.permutations([*range(len(events)), *again]))
+    await happen(*(events[number] for number in order))
+    assert await state_of(engine, shuffled) == await state_of(engine, in_order)
+
+
+async def test_progress_never_moves_backwards(engine: AsyncEngine, happen: Happen) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), progressed(import_id, 80), progressed(import_id, 30))
+    assert (await state_of(engine, import_id))["rows_processed"] == 80
+
+
+async def test_nothing_changes_an_import_that_has_ended(engine: AsyncEngine, happen: Happen) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), completed(import_id))
+    ended = await state_of(engine, import_id)
+    await happen(progressed(import_id, 100), failed(import_id), uploaded(import_id))
+    assert await state_of(engine, import_id) == ended
+
+
+async def test_two_tenants_may_use_one_id(engine: AsyncEngine, happen: Happen) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id, tenant="acme"), completed(import_id, tenant="other"))
+    async with engine.connect() as connection:
+        rows = await connection.execute(
+            select(imports.c.tenant, imports.c.status).where(imports.c.import_id == import_id)
+        )
+    assert {(row.tenant, row.status) for row in rows} == {("acme", "pending"), ("other", "completed")}
