@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
-
-from sqlalchemy import Row
+from typing import Protocol
+from uuid import UUID
 
 from services.processor.checking import Checker, Fault, Staged
 from shared.contracts.datasets import Dataset, datasets
@@ -33,6 +32,15 @@ class RowError:
     hint: str | None
 
 
+class Taken(Protocol):
+    """A record that was not loaded as its key was taken, and who has the key: a record of an import, if known."""
+
+    row_number: int
+    key: str
+    holder_import: UUID | None
+    holder_row: int | None
+
+
 @dataclass
 class Slice:
     """What was read of one block.
@@ -56,7 +64,7 @@ class Slice:
     batches: list[RecordBatch] = field(default_factory=list, repr=False)
 
     def duplicate_errors(
-        self, dataset: Dataset, import_id: object, taken: Sequence[Row[Any]]
+        self, dataset: Dataset, import_id: UUID, taken: Sequence[Taken]
     ) -> Iterator[RowError]:
         """A row error for each record in `taken`: row_number, key, holder_import, holder_row."""
         title = dataset.field(dataset.key).title
@@ -144,7 +152,7 @@ def read_slice(
     return done
 
 
-def _holder(row: Row[Any], import_id: object) -> str:
+def _holder(row: Taken, import_id: UUID) -> str:
     if row.holder_import is None:
         return "it is in the table"
     if row.holder_import == import_id:

@@ -77,7 +77,9 @@ class PostgresLive:
     async def _dispatch(self, connection: "asyncpg.Connection[Any]") -> None:
         while True:
             try:
-                body = await asyncio.wait_for(self._arrived.get(), PROBE_SECONDS)
+                # Not wait_for: before Python 3.12 it swallows a cancellation that comes with an item.
+                async with asyncio.timeout(PROBE_SECONDS):
+                    body = await self._arrived.get()
             except TimeoutError:
                 await connection.fetchval("SELECT 1", timeout=5)
                 continue

@@ -1,0 +1,107 @@
+"""The servers and settings that `penstock up` brings along where the environment names none."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+import asyncpg
+
+from penstock.home import Home
+from penstock.local import postgres, rabbitmq
+
+DATABASE = "penstock"
+STOP_SECONDS = 4.0  # a server that needs longer goes on stopping by itself
+
+
+@contextmanager
+def database(home: Home) -> Iterator[str]:
+    """The URL of the database: PENSTOCK_DATABASE_URL, else an embedded server that is stopped at the end.
+
+    Raises:
+        LocalServerError: the embedded server does not start.
+    """
+    if url := os.environ.get("PENSTOCK_DATABASE_URL"):
+        yield url
+        return
+    server = postgres.start(home.path)
+    try:
+        asyncio.run(_create_database(server.url))
+        yield server.url_of(DATABASE)
+    finally:
+        _stop(server)
+
+
+@contextmanager
+def present_database(home: Home) -> Iterator[str]:
+    """The URL of the database that is there already, for a command beside `penstock up` or between two of its runs.
+
+    Raises:
+        LookupError: PENSTOCK_DATABASE_URL is not set, and `home` has no database.
+    """
+    if os.environ.get("PENSTOCK_DATABASE_URL"):
+        with database(home) as url:
+            yield url
+    elif home.database is None:
+        raise LookupError(
+            f"PENSTOCK_DATABASE_URL is not set, and {home.path} has no database; run `penstock up` once"
+        )
+    elif home.is_held():
+        yield postgres.start(home.path).url_of(DATABASE)  # it runs, and whoever runs it stops it
+    else:
+        with home.held(), database(home) as url:
+            yield url
+
+
+@contextmanager
+def broker(home: Home) -> Iterator[str]:
+    """The URL of RabbitMQ: PENSTOCK_BUS_URL, else a private node that is stopped at the end.
+
+    Raises:
+        LocalServerError: RabbitMQ is not installed, or does not start.
+    """
+    if url := os.environ.get("PENSTOCK_BUS_URL"):
+        yield url
+        return
+    node = rabbitmq.start(home.path)
+    try:
+        yield node.url
+    finally:
+        _stop(node)
+
+
+def _stop(server: postgres.LocalPostgres | rabbitmq.LocalRabbit) -> None:
+    stop = Thread(target=server.stop, daemon=True)
+    stop.start()
+    stop.join(STOP_SECONDS)
+
+
+async def _create_database(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
+            await connection.execute(f"CREATE DATABASE {DATABASE}")
+    finally:
+        await connection.close()
+
+
+def defaults(home: Home, database_url: str) -> dict[str, str]:
+    """The settings of services that run on this machine, for all that the environment leaves open."""
+    return {
+        "PENSTOCK_HOME": str(home.path),
+        "PENSTOCK_DATABASE_URL": database_url,
+        "PENSTOCK_STORE_URL": home.store.as_uri(),
+        "PENSTOCK_JWT_SECRET": home.jwt_secret(),
+        "PENSTOCK_WEBHOOK_ALLOW_PRIVATE": "true",
+        "PENSTOCK_LOG_FORMAT": "console",
+        "PENSTOCK_LOG_LEVEL": "warning",  # the terminal is for people; `info` shows every step
+        "PENSTOCK_STOP_SECONDS": "4",  # with the servers behind it, the whole must end within 10 s
+    }
+
+
+def set_defaults(values: dict[str, str]) -> None:
+    """Put into the environment what is not there yet; an empty variable counts as none."""
+    for name, value in values.items():
+        if not os.environ.get(name):
+            os.environ[name] = value

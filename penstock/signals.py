@@ -1,0 +1,31 @@
+"""Leaving in order: what was begun is ended, and the exit code says that all is well."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class _Stopped(BaseException):
+    """SIGTERM or SIGINT came."""
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Leave the block, and go on behind it, when SIGTERM or SIGINT comes.
+
+    uvicorn, which takes both signals while it serves, raises them once more when it has stopped: that is how they
+    get here.
+    """
+
+    def stop(_: int, __: FrameType | None) -> None:
+        raise _Stopped
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    except _Stopped:
+        pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

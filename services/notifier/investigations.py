@@ -1,0 +1,110 @@
+"""Which errors belong together, and what an import reports by itself. Pure.
+
+Errors are one investigation when supplier, stage, reason and the normalised detail are the same for a tenant:
+what differs from one occurrence to the next (numbers, ids, paths, file names) is collapsed first.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+from shared.contracts.events import AnyEvent, Counts, ImportCompleted, ImportFailed
+
+# Stored with every fingerprint: new rules make a new version, and old groups stay what they were.
+FINGERPRINT_VERSION = "v1"
+DETAIL_LENGTH = 500  # characters that count; two errors that differ only after them are the same
+
+Severity = Literal["info", "warning", "error", "critical"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the mildest first
+
+_UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
+_HASH = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{16,}\b")
+_FILE = re.compile(r"\.(csv|tsv|txt|dat|xlsx?|ods|json|xml|pdf|zip|gz|eml|log)\W*$")
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+
+
+@dataclass(frozen=True)
+class Reported:
+    """One error as somebody reported it.
+
+    Attributes:
+        event_id: Unique within the tenant; the same id again is the same event.
+        detail: What tells two errors of the same reason apart, before normalisation.
+        digest: Of what was sent, to tell a repetition from another event with the same id.
+    """
+
+    event_id: str
+    occurred_at: datetime
+    supplier: str | None
+    stage: str
+    reason: str
+    severity: Severity
+    summary: str | None
+    detail: str
+    digest: bytes
+    file: Mapping[str, Any] | None = None
+    extra: Mapping[str, Any] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.supplier, self.stage, self.reason, self.detail)
+
+
+def fingerprint(supplier: str | None, stage: str, reason: str, detail: str) -> str:
+    """The group, within its tenant, that an error belongs to: `v1:` and a hash."""
+    parts = json.dumps([supplier, stage, reason, normalised(detail)])
+    return f"{FINGERPRINT_VERSION}:{hashlib.sha256(parts.encode()).hexdigest()}"
+
+
+def normalised(detail: str) -> str:
+    """`detail` in lower case, single-spaced, with paths, file names, ids and numbers collapsed."""
+    words = " ".join(_collapsed_word(word) for word in detail.casefold().split())
+    words = _HASH.sub("<id>", _UUID.sub("<id>", words))
+    return _NUMBER.sub("<n>", words)[:DETAIL_LENGTH]
+
+
+def _collapsed_word(word: str) -> str:
+    return "<path>" if "/" in word or "\\" in word or _FILE.search(word) else word
+
+
+def digest_of(document: Mapping[str, Any]) -> bytes:
+    """SHA-256 of a JSON document, whatever the order of its members."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).digest()
+
+
+def from_import(event: AnyEvent) -> Reported | None:
+    """What the end of an import reports: its failure, or that it had row errors. None: nothing was wrong."""
+    data = event.data
+    if isinstance(data, ImportFailed):
+        summary = f"import of {data.file_name} failed: {data.error_message}"
+        return _by_import(event, data, "import_failed", summary, detail=data.error_code)
+    if isinstance(data, ImportCompleted) and data.rows_rejected + data.rows_duplicate > 0:
+        summary = (
+            f"{data.rows_rejected} rejected and {data.rows_duplicate} duplicate"
+            f" of {data.rows_processed} rows in {data.file_name}"
+        )
+        return _by_import(event, data, "row_errors", summary, detail=data.dataset)
+    return None
+
+
+def _by_import(
+    event: AnyEvent, data: ImportFailed | ImportCompleted, reason: str, summary: str, *, detail: str
+) -> Reported:
+    counts = {name: getattr(data, name) for name in Counts.model_fields}
+    return Reported(
+        event_id=f"penstock:{event.id}",
+        occurred_at=data.processing_completed_at,
+        supplier=data.source,
+        stage="process",
+        reason=reason,
+        severity="error" if reason == "import_failed" else "warning",
+        summary=summary,
+        detail=detail,
+        digest=digest_of(event.model_dump(mode="json")),
+        file={"path": data.file_name},
+        extra={"import_id": str(data.import_id), "dataset": data.dataset, **counts},
+    )

@@ -1,0 +1,48 @@
+"""Strings that a request may hold: what PostgreSQL can store, no more."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, StringConstraints
+
+EXTRA_BYTES = 16 * 1024
+EXTRA_DEPTH = 32  # levels of nesting; far below what breaks a JSON library
+
+
+def _storable(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("holds a NUL character")
+    return value
+
+
+def _small_json(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        document = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (ValueError, RecursionError) as error:  # NaN, an unpaired surrogate, or too deep
+        raise ValueError("is no plain JSON") from error
+    if len(document) > EXTRA_BYTES:
+        raise ValueError(f"is longer than {EXTRA_BYTES} bytes of JSON")
+    for text in _strings(value, EXTRA_DEPTH):
+        _storable(text)
+    return value
+
+
+def _strings(value: Any, depth: int) -> Iterator[str]:
+    if depth < 0:
+        raise ValueError(f"is nested deeper than {EXTRA_DEPTH} levels")
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in (*value, *value.values()) if isinstance(value, dict) else value:
+            yield from _strings(part, depth - 1)
+
+
+Line = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), AfterValidator(_storable)
+]
+LongLine = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1024), AfterValidator(_storable)
+]
+Paragraph = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_storable)]
+SmallJson = Annotated[dict[str, Any], AfterValidator(_small_json)]

@@ -1,0 +1,210 @@
+"""The public HTTP API as calls. Everything goes through HTTP: what this can do, any client can."""
+
+import ipaddress
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import httpx
+
+from shared.client.errors import ClientError, Refused, Unreachable, refused
+from shared.client.sse import event_data
+
+API = "/api/v1"
+CHUNK_BYTES = 256 * 1024
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 120.0  # the end of an upload waits for the object store
+SILENCE_SECONDS = 10.0  # progress is promised once a second
+POLL_SECONDS = 0.5
+ENDED = frozenset({"completed", "failed", "cancelled"})
+
+Json = dict[str, Any]
+
+
+class PenstockClient:
+    """Speaks to one Penstock with one token. A context manager; safe to use from one thread.
+
+    Every call raises `Refused` where the server answers with a problem, `Unreachable` where no answer comes.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url.rstrip("/")
+        try:
+            self._http = httpx.Client(
+                base_url=self._url,
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+                # A proxy for the world outside does not reach this machine.
+                trust_env=not _is_loopback(urlsplit(self._url).hostname),
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise ClientError(
+                f"{url!r} is no address: {error}", hint="it looks like https://host:port"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def wait_until_ready(self, *, patience: float = 60.0) -> None:
+        """Return when every service says that it can work.
+
+        Raises:
+            Unreachable, Refused: what was last heard after `patience` seconds.
+        """
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                self._json("GET", "/health/ready")
+            except (Unreachable, Refused):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
+
+    def upload(
+        self,
+        file: Path | BinaryIO,
+        *,
+        dataset: str,
+        source: str | None = None,
+        file_name: str | None = None,
+        on_sent: Callable[[int], None] = lambda _: None,
+    ) -> Json:
+        """Send a file, streamed: its size does not matter to memory.
+
+        Args:
+            file: A path, or a stream that is read to its end.
+            dataset: What the file is, for example `books`.
+            source: Who sent the file: a partner, a supplier.
+            file_name: What to call a stream; a path has its own name.
+            on_sent: Called with the number of bytes handed to the network so far.
+
+        Returns:
+            The answer to the upload: `id` of the import, `rows_detected`, `links` and more.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        if isinstance(file, Path):
+            with file.open("rb") as stream:
+                name = file_name or file.name
+                return self.upload(stream, dataset=dataset, source=source, file_name=name, on_sent=on_sent)
+        query = {"dataset": dataset, "data_source_name": source, "file_name": file_name}
+        return self._json(
+            "POST",
+            f"{API}/uploads",
+            params={name: value for name, value in query.items() if value is not None},
+            headers={"Content-Type": "text/csv"},
+            content=_chunks(file, on_sent),
+        )
+
+    def import_status(self, import_id: UUID | str) -> Json:
+        """The import as it stands, with its first row errors."""
+        return self._json("GET", f"{API}/imports/{import_id}")
+
+    def follow(self, import_id: UUID | str, *, patience: float = 60.0) -> Iterator[Json]:
+        """The import's states as they come, the last one being its end.
+
+        A stream that breaks is replaced by polling until it is back, so that a restart of the server goes unnoticed.
+
+        Raises:
+            Unreachable: no answer for `patience` seconds.
+        """
+        last_answer = time.monotonic()
+        while True:
+            try:
+                for state in self._states(import_id):
+                    yield state
+                    if state["status"] in ENDED:
+                        return
+                    last_answer = time.monotonic()
+            except (Unreachable, Refused) as error:
+                temporary = isinstance(error, Unreachable) or error.is_temporary
+                if not temporary or time.monotonic() - last_answer > patience:
+                    raise
+            time.sleep(POLL_SECONDS)
+
+    def imports(self, **filters: str) -> Iterator[Json]:
+        """Imports, newest first; `filters` as the API has them: `status`, `dataset`, `source`."""
+        return self._items(f"{API}/imports", filters)
+
+    def errors(self, import_id: UUID | str) -> Iterator[Json]:
+        """The row errors of an import, in file order."""
+        return self._items(f"{API}/imports/{import_id}/errors")
+
+    def receipt(self, import_id: UUID | str) -> Json:
+        """The final balance of a completed import."""
+        return self._json("GET", f"{API}/imports/{import_id}/receipt")
+
+    def _states(self, import_id: UUID | str) -> Iterator[Json]:
+        """One state by polling, then those of the live stream until it ends or breaks."""
+        yield self.import_status(import_id)
+        timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+        with (
+            self._talking(),
+            self._http.stream("GET", f"{API}/imports/{import_id}/events", timeout=timeout) as response,
+        ):
+            if response.is_error:
+                raise refused(response.status_code, response.reason_phrase, response.read())
+            for data in event_data(response.iter_lines()):
+                yield json.loads(data)
+
+    def _items(self, path: str, filters: Mapping[str, str] | None = None) -> Iterator[Json]:
+        query = dict(filters or {})
+        while True:
+            page = self._json("GET", path, params=query)
+            yield from page["items"]
+            if not page.get("next_cursor"):
+                return
+            query["cursor"] = page["next_cursor"]
+
+    def _json(self, method: str, path: str, **arguments: Any) -> Json:
+        with self._talking():
+            response = self._http.request(method, path, **arguments)
+        if response.is_error:
+            raise refused(response.status_code, response.reason_phrase, response.content)
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise ClientError(f"{self._url} does not answer as Penstock does", hint="check the address")
+        return answer
+
+    @contextmanager
+    def _talking(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectError as error:
+            raise Unreachable(
+                f"nobody answers at {self._url} ({error})",
+                hint="is Penstock running? start it with `penstock up`",
+            ) from error
+        except httpx.TransportError as error:
+            reason = str(error) or type(error).__name__
+            raise Unreachable(f"the request to {self._url} did not get through: {reason}") from error
+
+
+def _chunks(stream: BinaryIO, on_sent: Callable[[int], None]) -> Iterator[bytes]:
+    sent = 0
+    while chunk := stream.read(CHUNK_BYTES):
+        yield chunk
+        sent += len(chunk)
+        on_sent(sent)
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    with suppress(ValueError):
+        return ipaddress.ip_address(host or "").is_loopback
+    return False

@@ -1,0 +1,143 @@
+"""`penstock up`: from nothing to imported samples, again and again, whatever ends it."""
+
+import signal
+import stat
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+
+from penstock import samples
+from tests.cli.given import Up, penstock, products, wait_until
+
+
+def test_a_new_home_gets_everything_and_the_samples(home: Path) -> None:
+    up = Up(home).wait_until_ready()
+
+    assert f"{up.url}/docs" in up.output
+    assert up.token in up.output
+    assert httpx.get(f"{up.url}/docs").status_code == 200
+    with up.client() as client:
+        ended = {found["file_name"]: found for found in client.imports()}
+    assert ended.keys() == {"products.csv", "books.csv"}
+    for sample in samples.bundled():
+        assert list(samples.differences(sample, ended[sample.path.name])) == []
+
+    assert up.stop() == 0
+    assert not (home / "postgres" / "postmaster.pid").exists()
+
+
+def test_secrets_are_for_their_owner_only(home: Path) -> None:
+    up = Up(home, "--no-samples").wait_until_ready()
+
+    for name in ("token", "jwt_secret"):
+        assert stat.S_IMODE((home / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE((home / "store").stat().st_mode) == 0o700
+    assert not stat.S_IMODE(home.stat().st_mode) & 0o066
+    claims = jwt.decode(up.token, options={"verify_signature": False})
+    assert (claims["tenant"], claims["scope"]) == ("demo", "admin")
+    up.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_the_second_start_keeps_token_and_samples(home: Path, number: int) -> None:
+    up = Up(home).wait_until_ready()
+    token = up.token
+    assert up.stop(number) == 0
+
+    again = Up(home).wait_until_ready()
+
+    assert again.token == token
+    assert again.output.count("before this start") == 2
+    with again.client() as client:
+        assert len(list(client.imports())) == 2
+    assert again.stop(number) == 0
+
+
+def test_an_import_cut_off_by_sigkill_continues_after_the_next_start(home: Path, tmp_path: Path) -> None:
+    up = Up(home, "--no-samples").wait_until_ready()
+    with up.client() as client:
+        accepted = client.upload(products(tmp_path / "many.csv", 300_000), dataset="products")
+        wait_until(lambda: client.import_status(accepted["id"])["rows_processed"], 30)
+    up.kill()
+
+    again = Up(home, "--no-samples", port=up.port).wait_until_ready()
+
+    with again.client() as client:
+        *_, final = client.follow(accepted["id"])
+        receipt = client.receipt(accepted["id"])
+    assert (final["status"], receipt["rows_read"], receipt["rows_inserted"]) == (
+        "completed",
+        300_000,
+        300_000,
+    )
+    assert again.stop() == 0
+
+
+def test_samples_cut_off_by_sigkill_are_finished_and_not_begun_twice(home: Path) -> None:
+    up = Up(home).wait_for("products.csv: pending")
+    up.kill()
+
+    again = Up(home).wait_until_ready()
+
+    with again.client() as client:
+        ended = [(found["file_name"], found["status"]) for found in client.imports()]
+    assert sorted(ended) == [("books.csv", "completed"), ("products.csv", "completed")]
+    again.stop()
+
+
+def test_a_stop_in_the_middle_of_an_import_takes_less_than_10_s(home: Path, tmp_path: Path) -> None:
+    up = Up(home, "--no-samples").wait_until_ready()
+    with up.client() as client:
+        accepted = client.upload(products(tmp_path / "many.csv", 300_000), dataset="products")
+        wait_until(lambda: client.import_status(accepted["id"])["status"] == "processing", 30)
+
+    assert up.stop() == 0
+
+
+def test_a_taken_port_is_said_and_nothing_is_started(home: Path, running: Up) -> None:
+    done = penstock("up", "--port", str(running.port), PENSTOCK_HOME=str(home))
+
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{running.port}" in done.stderr
+    assert "--port" in done.stderr
+    assert not (home / "postgres").exists()
+
+
+def test_a_second_one_on_the_same_home_is_refused(running: Up) -> None:
+    done = penstock("up", PENSTOCK_HOME=str(running.home))
+
+    assert done.returncode == 2
+    assert f"another `penstock up` (process {running.process.pid}) uses {running.home}" in done.stderr
+
+
+def test_exit_when_done_ends_by_itself(home: Path) -> None:
+    up = Up(home, "--exit-when-done")
+
+    assert up.process.wait(60) == 0
+    assert "Every sample import ended as it must." in up.output
+
+
+def test_exit_when_done_fails_when_a_sample_ended_otherwise(home: Path) -> None:
+    first = Up(home, "--no-samples").wait_until_ready()
+    with first.client() as client:  # the same SKUs are there before the samples
+        sample = samples.bundled()[0]
+        list(client.follow(client.upload(sample.path, dataset=sample.dataset)["id"]))
+    first.stop()
+
+    up = Up(home, "--exit-when-done")
+
+    assert up.process.wait(60) == 1
+    assert "products.csv: rows_inserted is 0, must be 280" in up.output
+
+
+def test_a_database_that_is_not_there_is_said_in_one_line(home: Path) -> None:
+    url = "postgresql://penstock:secret@127.0.0.1:1/penstock"
+
+    done = penstock("up", "--port", "0", PENSTOCK_HOME=str(home), PENSTOCK_DATABASE_URL=url)
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "the database cannot be used" in done.stderr
+    assert "secret" not in done.stderr
