@@ -1,7 +1,6 @@
 """`penstock serve`: one service as one process."""
 
 from collections.abc import Iterator
-from importlib import import_module
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -10,7 +9,7 @@ from penstock.registry import build
 from penstock.signals import stopped_by_signals
 from shared.platform import logs
 from shared.platform.process import serve
-from shared.platform.service import Stopping
+from shared.platform.service import Service, Stopping
 from shared.platform.settings import PlatformSettings
 
 EXAMPLES = {
@@ -41,38 +40,37 @@ def serve_one(name: str, *, host: str, port: int) -> None:
         SettingsInvalid: the environment is not fit for it.
         SystemExit: the port is taken, or the service could not start.
     """
-    settings = checked_settings(name)
-    logs.configure(level=settings.log_level, style=settings.log_format)
     stopping = Stopping()
+    service = configured(name, stopping)
     with stopped_by_signals():
-        serve([build(name, stopping)], stopping, host=host, port=port)
+        serve([service], stopping, host=host, port=port)
 
 
-def checked_settings(name: str) -> PlatformSettings:
-    """The settings of a service, from the environment.
+def configured(name: str, stopping: Stopping) -> Service:
+    """The service, and the logs of its process, as the environment says.
 
     Raises:
-        SettingsInvalid: some are missing or wrong.
+        SettingsInvalid: settings are missing or wrong.
     """
-    kind: type[PlatformSettings] = import_module(f"services.{name}.settings").Settings
     try:
-        settings = kind()
+        settings = PlatformSettings()
+        if lines := list(_wrong_urls(settings)):
+            raise SettingsInvalid(lines)
+        logs.configure(level=settings.log_level, style=settings.log_format)
+        return build(name, stopping)
     except ValidationError as error:
-        raise SettingsInvalid([_line(fault, kind) for fault in error.errors()]) from None
-    if lines := list(_wrong_urls(settings)):
-        raise SettingsInvalid(lines)
-    return settings
+        raise SettingsInvalid([_line(fault) for fault in error.errors()]) from None
 
 
-def _line(fault: ErrorDetails, kind: type[PlatformSettings]) -> str:
+def _line(fault: ErrorDetails) -> str:
     if not fault["loc"]:
         return fault["msg"].removeprefix("Value error, ")  # a rule of ours, which names the variable
     field = str(fault["loc"][0])
     variable = f"PENSTOCK_{field}".upper()
     wrong = "is not set" if fault["type"] == "missing" else f"is wrong: {fault['msg']}"
-    declared = kind.model_fields.get(field)
-    meaning = f" ({declared.description})" if declared and declared.description else ""
-    return f"{variable} {wrong}{meaning}{_example(variable)}"
+    declared = PlatformSettings.model_fields.get(field)
+    meaning = declared.description if declared and declared.description else ""
+    return f"{variable} {wrong}. {meaning}{_example(variable)}".strip()
 
 
 def _wrong_urls(settings: PlatformSettings) -> Iterator[str]:
@@ -82,8 +80,8 @@ def _wrong_urls(settings: PlatformSettings) -> Iterator[str]:
         # `postgresql+asyncpg` and the like name a driver after the plus.
         if value is not None and value.partition(":")[0].partition("+")[0].lower() not in schemes:
             known = ", ".join(f"{scheme}://" for scheme in schemes)
-            yield f"{variable} is wrong: it must begin with {known}{_example(variable)}"
+            yield f"{variable} is wrong: it must begin with {known}.{_example(variable)}"
 
 
 def _example(variable: str) -> str:
-    return f". Example: {variable}={EXAMPLES[variable]}" if variable in EXAMPLES else ""
+    return f" Example: {variable}={EXAMPLES[variable]}" if variable in EXAMPLES else ""

@@ -82,12 +82,12 @@ class Checker:
                         hint="check for a delimiter or a line break that got lost",
                     )
                 ]
-            elif cells > self._width and any(record[self._width :]):
+            elif surplus := "".join(record[self._width :]).strip():
                 checked.faults[place] = [
                     Fault(
                         "extra_cell",
                         f"the record has {cells} cells, the header {self._width}",
-                        value=record[self._width],
+                        value=surplus,
                         hint="put values that hold the delimiter into quotes",
                     )
                 ]
@@ -177,7 +177,10 @@ def _exact(value: Value) -> Value:
 
 
 def _ignore_case(value: Value) -> Value:
-    return unicodedata.normalize("NFC", value.casefold()) if isinstance(value, str) else value
+    """Canonical caseless matching (Unicode Standard, D145)."""
+    if not isinstance(value, str):
+        return value
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", value).casefold())
 
 
 _CHECKS = {

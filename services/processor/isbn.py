@@ -38,4 +38,6 @@ def fault_of(value: str) -> str:
         return "a spreadsheet turned it into a number"
     if not re.fullmatch(r"[0-9Xx]*", digits):
         return "it has characters other than digits"
-    return f"it has {len(digits)} digits instead of 10 or 13"
+    if len(digits) not in {10, 13}:
+        return f"it has {len(digits)} digits instead of 10 or 13"
+    return "13 digits begin with 978 or 979" if digits.isdigit() else "X may only be the last of 10"

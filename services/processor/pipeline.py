@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.processor import repository
 from services.processor.merging import merge_of
 from services.processor.repository import Balance, LeaseLost, Work
-from services.processor.slices import RowError, Slice, read_slice
+from services.processor.slices import RowError, Slice, SliceReader
 from services.processor.tables import COUNTS
 from shared.contracts.datasets import datasets
 from shared.contracts.dialect import Dialect
@@ -68,6 +68,7 @@ class Pipeline:
         self._lease_seconds = lease_seconds
         self._row_errors_kept = row_errors_kept
         self._announced: dict[UUID, float] = {}
+        self._in_hand: set[UUID] = set()
 
     async def process(self, event: Event[SliceProcess]) -> None:
         """Do the slice that the command asks for, unless it is done.
@@ -78,6 +79,7 @@ class Pipeline:
         work = await self._claim(event.data)
         if work is None:
             return
+        self._in_hand.add(work.import_id)
         try:
             await self._do(work)
         except LeaseLost as error:
@@ -87,6 +89,8 @@ class Pipeline:
         except BaseException:
             await self._release(work)
             raise
+        finally:
+            self._in_hand.discard(work.import_id)
 
     async def give_up(self, event: AnyEvent, error: BaseException) -> None:
         """End the import that `event` is about as failed, after the last attempt at it."""
@@ -101,6 +105,7 @@ class Pipeline:
                 command.slice,
                 owner=self._bus.presence.instance,
                 seconds=self._lease_seconds,
+                abandoned=command.import_id not in self._in_hand,
             )
             if work is not None:
                 return work
@@ -110,28 +115,37 @@ class Pipeline:
         raise Later(BUSY_SECONDS)
 
     async def _do(self, work: Work) -> None:
-        try:
-            block = await self._objects.read(work.object_key, work.byte_offset, self._slice_bytes)
-        except ObjectMissing as error:
-            raise ImportBroken("file_missing", "the uploaded file is no longer in the store") from error
-        at_end = work.byte_offset + len(block) >= work.file_size
-        done = await asyncio.to_thread(
-            read_slice,
-            block,
-            dataset=work.dataset,
-            dialect=Dialect.model_validate(work.dialect),
-            columns=work.columns,
-            column_count=work.column_count,
-            checkpoint=Checkpoint(work.byte_offset, work.record_number, work.line_number),
-            at_end=at_end,
-            errors_wanted=self._room(work),
-        )
-        moved = await self._load_patiently(work, done)
+        moved = await self._load_patiently(work, await self._read(work))
         if moved.status == "completed":
             self._announced.pop(work.import_id, None)
             log.info("import.completed", import_id=str(work.import_id), rows=moved.rows_processed)
         else:
             await self._announce(moved)
+
+    async def _read(self, work: Work) -> Slice:
+        reader = SliceReader(
+            dataset=work.dataset,
+            dialect=Dialect.model_validate(work.dialect),
+            columns=work.columns,
+            column_count=work.column_count,
+            checkpoint=Checkpoint(work.byte_offset, work.record_number, work.line_number),
+            errors_wanted=self._room(work),
+        )
+        offset = work.byte_offset
+        while not (reader.moved or reader.slice.at_end):
+            block = await self._block(work, offset)
+            offset += len(block)
+            await asyncio.to_thread(reader.feed, block, at_end=offset >= work.file_size)
+        return reader.slice
+
+    async def _block(self, work: Work, offset: int) -> bytes:
+        try:
+            block = await self._objects.read(work.object_key, offset, self._slice_bytes)
+        except ObjectMissing as error:
+            raise ImportBroken("file_missing", "the uploaded file is no longer in the store") from error
+        if not block and offset < work.file_size:
+            raise ImportBroken("file_truncated", f"the stored file ends at byte {offset} of {work.file_size}")
+        return block
 
     async def _load_patiently(self, work: Work, done: Slice) -> Work:
         for attempt in range(1, COLLISION_ATTEMPTS + 1):

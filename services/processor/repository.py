@@ -46,9 +46,19 @@ async def find(connection: AsyncConnection, import_id: UUID) -> Work | None:
 
 
 async def claim(
-    connection: AsyncConnection, import_id: UUID, slice_number: int, *, owner: int, seconds: float
+    connection: AsyncConnection,
+    import_id: UUID,
+    slice_number: int,
+    *,
+    owner: int,
+    seconds: float,
+    abandoned: bool,
 ) -> Work | None:
     """Lease an import's slice to the process `owner`, with a new fencing token (`fence`).
+
+    Args:
+        seconds: How long the lease holds.
+        abandoned: Whether a lease that `owner` itself still has is left over from a failed attempt.
 
     Returns:
         The work, or None if somebody who is alive has it.
@@ -64,7 +74,9 @@ async def claim(
     if work is None:
         return None
     expired = work.leased_until is None or await _is_past(connection, work.leased_until)
-    if work.lease_owner is not None and not expired and await is_alive(connection, work.lease_owner):
+    mine = work.lease_owner == owner
+    held = work.lease_owner is not None and not expired and not (mine and abandoned)
+    if held and (mine or await is_alive(connection, work.lease_owner)):
         return None
     claimed = (
         update(imports)

@@ -54,8 +54,8 @@ class Slice:
         at_end: Whether the file ends with this block.
     """
 
-    at_end: bool
     encoding: str
+    at_end: bool = False
     records: int = 0
     rejected: int = 0
     staged: list[Staged] = field(default_factory=list)
@@ -130,26 +130,40 @@ class Slice:
             ]
 
 
-def read_slice(
-    block: bytes,
-    *,
-    dataset: str,
-    dialect: Dialect,
-    columns: dict[str, int],
-    column_count: int,
-    checkpoint: Checkpoint,
-    at_end: bool,
-    errors_wanted: int,
-) -> Slice:
-    """Read and check the records that are complete in `block`, the file's bytes from `checkpoint` on."""
-    done = Slice(at_end=at_end, encoding=dialect.encoding, checkpoint=checkpoint)
-    checker = Checker(datasets()[dataset], columns, column_count)
-    reader = RecordReader(dialect, checkpoint)
-    for batch in chain(reader.feed(block), reader.finish() if at_end else ()):
-        if not batch.is_header:
-            done.add(batch, checker, errors_wanted=errors_wanted)
-    done.checkpoint = reader.checkpoint
-    return done
+class SliceReader:
+    """Reads and checks one slice, fed with the file's bytes from `checkpoint` on.
+
+    One block is enough, unless a record is longer than it: then `moved` stays false and more must follow.
+    """
+
+    def __init__(
+        self,
+        *,
+        dataset: str,
+        dialect: Dialect,
+        columns: dict[str, int],
+        column_count: int,
+        checkpoint: Checkpoint,
+        errors_wanted: int,
+    ) -> None:
+        self.slice = Slice(encoding=dialect.encoding, checkpoint=checkpoint)
+        self._start = checkpoint
+        self._errors_wanted = errors_wanted
+        self._checker = Checker(datasets()[dataset], columns, column_count)
+        self._reader = RecordReader(dialect, checkpoint)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the next slice would begin further on."""
+        return self.slice.checkpoint != self._start
+
+    def feed(self, block: bytes, *, at_end: bool) -> None:
+        """Take in the records that are complete with `block`; the file ends behind it if `at_end`."""
+        self.slice.at_end = at_end
+        for batch in chain(self._reader.feed(block), self._reader.finish() if at_end else ()):
+            if not batch.is_header:
+                self.slice.add(batch, self._checker, errors_wanted=self._errors_wanted)
+        self.slice.checkpoint = self._reader.checkpoint
 
 
 def _holder(row: Taken, import_id: UUID) -> str:

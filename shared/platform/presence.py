@@ -17,6 +17,12 @@ from shared.platform.database import advisory_key, connect_raw
 from shared.platform.logs import get_logger
 
 CHECK_SECONDS = 5.0
+RECONNECT_SECONDS = 1.0
+
+FREE_LEASES = """
+    UPDATE bus.outbox SET acquired_token = NULL, acquired_at = NULL
+    WHERE queue = ANY($1) AND acquired_token IS NOT NULL
+"""
 
 log = get_logger(__name__)
 
@@ -30,21 +36,12 @@ class Presence:
         self.instance = secrets.randbits(63)
         self._connection: asyncpg.Connection[Any] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._queues: list[str] = []
 
     async def start(self, queues: list[str]) -> None:
         """Take the locks; if no other process of the service lives, free the messages leased from `queues`."""
-        connection = await connect_raw(self._url)
-        if await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._service_key):
-            await connection.execute(
-                "UPDATE bus.outbox SET acquired_token = NULL, acquired_at = NULL"
-                " WHERE queue = ANY($1) AND acquired_token IS NOT NULL",
-                queues,
-            )
-            await self._lock(connection)
-            await connection.execute("SELECT pg_advisory_unlock($1)", self._service_key)
-        else:
-            await self._lock(connection)
-        self._connection = connection
+        self._queues = queues
+        self._connection = await self._appear()
         self._task = asyncio.create_task(self._keep())
 
     async def stop(self) -> None:
@@ -55,17 +52,34 @@ class Presence:
         if self._connection:
             self._connection.terminate()
 
+    async def _appear(self) -> "asyncpg.Connection[Any]":
+        connection = await connect_raw(self._url)
+        try:
+            if await connection.fetchval("SELECT pg_try_advisory_lock($1)", self._service_key):
+                await connection.execute(FREE_LEASES, self._queues)
+                await self._lock(connection)
+                await connection.execute("SELECT pg_advisory_unlock($1)", self._service_key)
+            else:
+                await self._lock(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
     async def _lock(self, connection: "asyncpg.Connection[Any]") -> None:
-        await connection.execute("SELECT pg_advisory_lock_shared($1)", self._service_key)
-        await connection.execute("SELECT pg_advisory_lock($1)", self.instance)
+        await connection.execute(
+            "SELECT pg_advisory_lock_shared($1)", self._service_key, timeout=CHECK_SECONDS
+        )
+        # After a broken connection the server may hold the lock for the old session a while.
+        await connection.execute("SELECT pg_advisory_lock($1)", self.instance, timeout=CHECK_SECONDS)
 
     async def _keep(self) -> None:
         while True:
-            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS if self._connection else RECONNECT_SECONDS)
             try:
-                if self._connection is None or self._connection.is_closed():
-                    self._connection = await connect_raw(self._url)
-                    await self._lock(self._connection)
+                if self._connection is None:
+                    # If the whole server was away, what this process had leased could not be given back either.
+                    self._connection = await self._appear()
                 await self._connection.fetchval("SELECT 1", timeout=CHECK_SECONDS)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
                 log.warning("presence.lost", error=repr(error))

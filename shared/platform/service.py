@@ -26,7 +26,8 @@ class Stopping:
     async def wait(self, seconds: float) -> bool:
         """Sleep for `seconds`, or until the process stops: True in that case."""
         try:
-            await asyncio.wait_for(self._event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
         except TimeoutError:
             return False
         return True

@@ -35,6 +35,23 @@ log = get_logger(__name__)
 _library_log = logging.getLogger("penstock.bus")
 
 
+class _Logged(Exception):
+    """A handler's error, which is in the log already. The message is tried again, or dead-lettered."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(repr(error))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], _Logged | Later))
+
+
+_library_log.addFilter(_is_news)
+
+
 class Bus:
     """One service's publisher and consumers. Made in `app.py`, started and stopped by the service's lifespan."""
 
@@ -178,7 +195,7 @@ class Bus:
             except Exception as error:
                 if self._retry.delay_after(message.raw_message.attempts_count + 1) is None:
                     await self._exhausted_or_later(subscription, event, error)
-                raise
+                raise _Logged(error) from error
 
         return handle
 
@@ -229,7 +246,8 @@ class Bus:
             except Exception as failure:  # noqa: BLE001 - whatever the reason, the message must not be lost
                 log.warning("event.not_parked", event_id=str(event.id), error=repr(failure))
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), PARK_RETRY_SECONDS)
+                async with asyncio.timeout(PARK_RETRY_SECONDS):
+                    await self._stopping.wait()
                 break
         raise NackMessage
 
