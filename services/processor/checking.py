@@ -82,7 +82,7 @@ class Checker:
                         hint="check for a delimiter or a line break that got lost",
                     )
                 ]
-            elif surplus := "".join(record[self._width :]).strip():
+            elif cells > self._width and (surplus := _first_filled(record[self._width :])):
                 checked.faults[place] = [
                     Fault(
                         "extra_cell",
@@ -166,6 +166,10 @@ def _isbns(declared: DatasetField, values: list[str], faulty: Faulty) -> Sequenc
                     "compare it with the book; in a spreadsheet, format the column as text",
                 )
     return canonical
+
+
+def _first_filled(cells: Sequence[str]) -> str | None:
+    return next((cell for cell in map(str.strip, cells) if cell), None)
 
 
 def _shown(value: str, most: int = 60) -> str:

@@ -1,7 +1,7 @@
 """The SQL that merges one slice into a dataset's table, made from the dataset's declaration.
 
-A staged record is judged as if records came one by one, in file order, so that the counts do not depend on
-where the slices were cut:
+A staged record is judged as if records came one by one, in file order, so that neither the counts nor the rows
+depend on where the slices were cut:
 
 - inserted, updated: the first record of this import that changed its key's row
 - unchanged: it came before that, and equals the row
@@ -64,7 +64,7 @@ def _overwrite(dataset: Dataset, fields: list[str]) -> str:
             FROM judged WINDOW same_key AS (PARTITION BY key)
         ), merged AS (
             MERGE INTO data.{dataset.table} t
-            USING (SELECT * FROM ranked WHERE is_last AND first_change IS NOT NULL ORDER BY key) s
+            USING (SELECT * FROM ranked WHERE is_last AND (ours OR first_change IS NOT NULL) ORDER BY key) s
             ON t.tenant = :tenant AND t.key = s.key
             WHEN MATCHED THEN UPDATE SET {", ".join(f"{name} = s.{name}" for name in fields)},
                 import_id = :import_id, row_number = s.row_number, updated_at = now()

@@ -23,6 +23,7 @@ from shared.contracts.events import (
     ImportCompleted,
     ImportFailed,
     ImportProgressed,
+    ImportUploaded,
     SliceProcess,
     event_of,
 )
@@ -36,6 +37,7 @@ BUSY_SECONDS = 1.0  # when another processor has the import in hand, look again 
 # Two imports may meet in the same keys; PostgreSQL then ends one of the transactions, and it is done again.
 COLLISIONS = frozenset({"40001", "40P01", "23505"})  # serialization, deadlock, unique violation
 COLLISION_ATTEMPTS = 6
+RECORD_SOUGHT_BYTES = 2 * 1024**3  # the end of a record is sought no further: seconds, well within a lease
 
 log = get_logger(__name__)
 
@@ -94,6 +96,9 @@ class Pipeline:
 
     async def give_up(self, event: AnyEvent, error: BaseException) -> None:
         """End the import that `event` is about as failed, after the last attempt at it."""
+        if isinstance(event.data, ImportUploaded):  # not taken on yet, so nobody would hear of its end
+            async with self._engine.begin() as connection:
+                await repository.add_import(connection, event.tenant, event.data)
         message = f"gave up after repeated errors, the last one: {type(error).__name__}"
         await self._fail(event.data.import_id, "processing_failed", message)
 
@@ -133,18 +138,25 @@ class Pipeline:
         )
         offset = work.byte_offset
         while not (reader.moved or reader.slice.at_end):
+            if offset - work.byte_offset > RECORD_SOUGHT_BYTES:
+                raise ImportBroken(
+                    "record_endless",
+                    f"the record at byte {work.byte_offset} does not end within {RECORD_SOUGHT_BYTES} bytes",
+                )
             block = await self._block(work, offset)
             offset += len(block)
             await asyncio.to_thread(reader.feed, block, at_end=offset >= work.file_size)
         return reader.slice
 
     async def _block(self, work: Work, offset: int) -> bytes:
+        length = min(self._slice_bytes, work.file_size - offset)
         try:
-            block = await self._objects.read(work.object_key, offset, self._slice_bytes)
+            block = await self._objects.read(work.object_key, offset, length)
         except ObjectMissing as error:
             raise ImportBroken("file_missing", "the uploaded file is no longer in the store") from error
-        if not block and offset < work.file_size:
-            raise ImportBroken("file_truncated", f"the stored file ends at byte {offset} of {work.file_size}")
+        if len(block) < length:
+            end = offset + len(block)
+            raise ImportBroken("file_truncated", f"the stored file ends at byte {end} of {work.file_size}")
         return block
 
     async def _load_patiently(self, work: Work, done: Slice) -> Work:

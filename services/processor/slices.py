@@ -46,6 +46,7 @@ class Slice:
     """What was read of one block.
 
     Attributes:
+        key_position: Where the key is in a record, from 0.
         records: Data records read.
         staged: Those to load.
         errors: The faults of the others, in file order.
@@ -55,6 +56,7 @@ class Slice:
     """
 
     encoding: str
+    key_position: int
     at_end: bool = False
     records: int = 0
     rejected: int = 0
@@ -69,14 +71,15 @@ class Slice:
         """A row error for each record in `taken`: row_number, key, holder_import, holder_row."""
         title = dataset.field(dataset.key).title
         for row in taken:
+            batch, index = self._place_of(row.row_number)
             fault = Fault(
                 "duplicate_key",
                 f"{title} {row.key} is already there: {_holder(row, import_id)}",
                 dataset.key,
-                row.key,
+                batch.fields[index][self.key_position].strip(),
                 "remove the record, or correct its key",
             )
-            yield self._error(*self._place_of(row.row_number), 0, fault)
+            yield self._error(batch, index, 0, fault)
 
     def _place_of(self, row_number: int) -> tuple[RecordBatch, int]:
         for batch in self.batches:
@@ -146,7 +149,9 @@ class SliceReader:
         checkpoint: Checkpoint,
         errors_wanted: int,
     ) -> None:
-        self.slice = Slice(encoding=dialect.encoding, checkpoint=checkpoint)
+        self.slice = Slice(
+            encoding=dialect.encoding, key_position=columns[datasets()[dataset].key], checkpoint=checkpoint
+        )
         self._start = checkpoint
         self._errors_wanted = errors_wanted
         self._checker = Checker(datasets()[dataset], columns, column_count)

@@ -41,7 +41,11 @@ def health_router(checks: dict[str, Checks]) -> APIRouter:
     async def live() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/ready", summary="Whether every service of this process can work now (503 if not)")
+    @router.get(
+        "/ready",
+        summary="Whether every service of this process can work now",
+        responses={503: {"description": "One of them cannot; `services` says which check failed"}},
+    )
     async def ready(response: Response) -> dict[str, object]:
         results = await asyncio.gather(*(_checked(check) for check in checks.values()))
         good = all(check.ok for found in results for check in found)

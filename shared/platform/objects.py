@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import obstore
-from obstore.exceptions import NotFoundError
+from obstore.exceptions import GenericError, NotFoundError
 from obstore.store import ObjectStore, from_url
 
 from shared.platform.health import Check
@@ -29,7 +29,7 @@ class Objects:
         await obstore.put_async(self._store, key, chunks, chunk_size=CHUNK_BYTES, max_concurrency=2)
 
     async def read(self, key: str, start: int, length: int) -> bytes:
-        """Up to `length` bytes from offset `start`; fewer at the object's end.
+        """Up to `length` bytes from offset `start`; fewer at the object's end, none behind it.
 
         Raises:
             ObjectMissing: no such object.
@@ -38,6 +38,11 @@ class Objects:
             return bytes(await obstore.get_range_async(self._store, key, start=start, length=length))
         except (NotFoundError, FileNotFoundError) as error:
             raise ObjectMissing(f"object {key!r} is not in the store") from error
+        except GenericError:
+            # How the stores refuse a start behind the end.
+            if start < (await obstore.head_async(self._store, key))["size"]:
+                raise
+            return b""
 
     async def delete(self, key: str) -> None:
         """Remove the object; one that is not there is fine."""

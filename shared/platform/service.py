@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 
 from fastapi import APIRouter, FastAPI
+from fastapi_offline import FastAPIOffline
 
 from shared.platform.edge import add_edge
 from shared.platform.health import Checks, health_router
@@ -58,11 +59,13 @@ def compose(services: Sequence[Service]) -> FastAPI:
                 await stack.enter_async_context(service.lifespan())
             yield
 
-    app = FastAPI(
+    # The page at /docs must work where no CDN can be reached.
+    app = FastAPIOffline(
         title="Penstock" if len(services) > 1 else f"Penstock {services[0].name}",
         description="The gate that lets partners' CSV files into PostgreSQL.",
         lifespan=lifespan,
         openapi_url="/openapi.json",
+        static_url="/docs/assets",
         redoc_url=None,
     )
     for service in services:
