@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
 from fastapi import APIRouter, FastAPI
@@ -49,14 +49,38 @@ class Service:
     router: APIRouter = field(default_factory=APIRouter)
 
 
+@asynccontextmanager
+async def _all_alive(services: Sequence[Service]) -> AsyncIterator[None]:
+    """Enter the lifespans one after the other, leave them all at once: the time to stop is the longest one's."""
+    leaving = asyncio.Event()
+    tasks: list[asyncio.Task[None]] = []
+
+    async def live(service: Service, entered: asyncio.Event) -> None:
+        async with service.lifespan():
+            entered.set()
+            await leaving.wait()
+
+    try:
+        for service in services:
+            entered = asyncio.Event()
+            tasks.append(asyncio.create_task(live(service, entered)))
+            waiting = asyncio.create_task(entered.wait())
+            await asyncio.wait({waiting, tasks[-1]}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if not entered.is_set():
+                await tasks.pop()  # raises what the service could not start for
+        yield
+    finally:
+        leaving.set()
+        await asyncio.gather(*tasks)
+
+
 def compose(services: Sequence[Service]) -> FastAPI:
     """One ASGI application of `services`: their routes, their lifespans, one health."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            for service in services:
-                await stack.enter_async_context(service.lifespan())
+        async with _all_alive(services):
             yield
 
     # The page at /docs must work where no CDN can be reached.

@@ -147,6 +147,8 @@ class Bus:
                 "bus.outbox", ok=alive, detail="" if alive else "the outbox or one of its consumers is down"
             )
         ]
+        if self._postgres_live:
+            checks.append(Check("bus.live", ok=self._postgres_live.alive))
         if self._rabbit:
             checks += await self._rabbit.checks()
         return checks

@@ -45,6 +45,11 @@ class PostgresLive:
         if self._listeners:
             self._task = asyncio.create_task(self._receive())
 
+    @property
+    def alive(self) -> bool:
+        """Whether what is sent reaches the listeners, if there are any."""
+        return self._task is None or not self._task.done()
+
     async def stop(self) -> None:
         if self._task:
             self._task.cancel()
