@@ -104,11 +104,11 @@ async def test_kill_any_process_again_and_again(new_stack, tmp_path, record_prop
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "bus_url", ["rabbitmq"], indirect=True
+)  # the other's broker is PostgreSQL: the next test
 async def test_kill_the_broker_in_the_middle(new_stack, tmp_path, broker):
-    stack = new_stack(**SLICE, **RETRY)
-    if stack.bus_url is None:
-        pytest.skip("the embedded transport has no broker but the database, which the next test kills")
-    await stack.started()
+    stack = await new_stack(**SLICE, **RETRY).started()
     async with receiving() as receiver:
         endpoint = await stack.webhook(receiver.url, "import.*")
         accepted = await stack.upload(products(tmp_path / "products.csv"), "products")
