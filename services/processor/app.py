@@ -36,6 +36,7 @@ def build(stopping: Stopping) -> Service:
     async def lifespan() -> AsyncIterator[None]:
         await bus.start()
         try:
+            await pipeline.resume()
             yield
         finally:
             await bus.stop()

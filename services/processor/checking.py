@@ -10,7 +10,7 @@ from services.processor import isbn
 from shared.contracts.datasets import Dataset, DatasetField
 
 Value = str | int | None
-Staged = tuple[object, ...]  # row_number, key, then the dataset's file fields in declared order
+Staged = tuple[object, ...]  # row_number, key, then the columns that the file brings, in declared order
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")  # fits a bigint
 
@@ -48,13 +48,14 @@ class Checker:
         self._width = width
         self._names = {position: name for name, position in columns.items()}
         self._shortest = max(columns.values()) + 1
-        self._key = [declared.name for declared in dataset.file_fields].index(dataset.key)
+        self._fields = [declared for declared in dataset.file_fields if declared.name in columns]
+        self._key = [declared.name for declared in self._fields].index(dataset.key)
 
     def check(self, records: Sequence[Sequence[str]], numbers: Sequence[int]) -> Checked:
         """Check `records`, whose record numbers are `numbers`."""
         checked = Checked()
         places = self._shaped(records, checked)
-        columns = [self._column(declared, records, places, checked) for declared in self._dataset.file_fields]
+        columns = [self._column(declared, records, places, checked) for declared in self._fields]
         keys = map(_KEYS[self._dataset.key_comparison], columns[self._key])
         row_numbers = [numbers[place] for place in places]
         rows = zip(row_numbers, keys, *columns, strict=True)
@@ -98,9 +99,7 @@ class Checker:
     def _column(
         self, declared: DatasetField, records: Sequence[Sequence[str]], places: list[int], checked: Checked
     ) -> Sequence[Value]:
-        position = self._columns.get(declared.name)
-        if position is None:
-            return [None] * len(places)
+        position = self._columns[declared.name]
         values = [records[place][position].strip() for place in places]
 
         def faulty(index: int, code: str, message: str, hint: str | None = None) -> None:

@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.processor import repository
 from services.processor.pipeline import Pipeline
 from services.processor.tables import inbox
-from shared.contracts.events import AnyEvent, Event, ImportUploaded, SliceProcess, event_of
+from shared.contracts.events import AnyEvent, Event, ImportUploaded, SliceProcess
 from shared.contracts.topology import PROCESSOR_IMPORTS
 from shared.platform.bus import Bus, Subscription, once
 
@@ -16,14 +16,8 @@ def subscription(engine: AsyncEngine, bus: Bus, pipeline: Pipeline) -> Subscript
     async def on_uploaded(connection: AsyncConnection, event: Event[ImportUploaded]) -> None:
         uploaded = event.data
         await repository.add_import(connection, event.tenant, uploaded)
-        command = event_of(
-            SliceProcess(import_id=uploaded.import_id, slice=0),
-            tenant=event.tenant,
-            subject=uploaded.import_id,
-            service="processor",
-            traceparent=event.traceparent,
-        )
-        await bus.publish(connection, command)
+        command = SliceProcess(import_id=uploaded.import_id, slice=0)
+        await bus.publish(connection, bus.event(command, tenant=event.tenant, subject=uploaded.import_id))
 
     async def on_slice(event: Event[SliceProcess]) -> None:
         # Not `once`: the slice number is what makes it idempotent, and its work is no single transaction.

@@ -8,6 +8,7 @@ depend on where the slices were cut:
 - duplicate: its key was already written by this import (`overwrite`), or was already there (`reject`)
 """
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from shared.contracts.datasets import Dataset, DatasetField
@@ -35,18 +36,22 @@ class Merge:
     duplicates: str | None
 
 
-def merge_of(dataset: Dataset) -> Merge:
-    """The statements for a dataset, by what it does with duplicates."""
-    fields = [field.name for field in dataset.file_fields]
+def merge_of(dataset: Dataset, columns: Container[str]) -> Merge:
+    """The statements for a dataset, by what it does with duplicates, for a file that brings `columns`.
+
+    A column that the file does not bring stays as it is.
+    """
+    brought = [field for field in dataset.file_fields if field.name in columns]
+    fields = [field.name for field in brought]
     return Merge(
-        create_stage=_create_stage(dataset.file_fields),
+        create_stage=_create_stage(brought),
         stage_columns=("row_number", "key", *fields),
         load=_overwrite(dataset, fields) if dataset.on_duplicate == "overwrite" else _reject(dataset, fields),
         duplicates=_duplicates(dataset) if dataset.on_duplicate == "reject" else None,
     )
 
 
-def _create_stage(fields: tuple[DatasetField, ...]) -> str:
+def _create_stage(fields: Sequence[DatasetField]) -> str:
     columns = ", ".join(f"{field.name} {_TYPES[field.type]}" for field in fields)
     return f'CREATE TEMP TABLE {STAGE} (row_number bigint, key text COLLATE "C", {columns}) ON COMMIT DROP'
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 from dataclasses import asdict
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
@@ -11,13 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.processor import repository
 from services.processor.merging import merge_of
-from services.processor.repository import Balance, LeaseLost, Work
+from services.processor.repository import LeaseLost, Work
 from services.processor.slices import RowError, Slice, SliceReader
-from services.processor.tables import COUNTS
 from shared.contracts.datasets import datasets
 from shared.contracts.dialect import Dialect
 from shared.contracts.events import (
+    COUNTS,
     AnyEvent,
+    Counts,
     Event,
     EventData,
     ImportCompleted,
@@ -25,10 +27,9 @@ from shared.contracts.events import (
     ImportProgressed,
     ImportUploaded,
     SliceProcess,
-    event_of,
 )
 from shared.platform.bus import Bus, Later
-from shared.platform.logs import current_traceparent, get_logger
+from shared.platform.logs import get_logger
 from shared.platform.objects import ObjectMissing, Objects
 from shared.reading.batch import Checkpoint
 
@@ -37,7 +38,8 @@ BUSY_SECONDS = 1.0  # when another processor has the import in hand, look again 
 # Two imports may meet in the same keys; PostgreSQL then ends one of the transactions, and it is done again.
 COLLISIONS = frozenset({"40001", "40P01", "23505"})  # serialization, deadlock, unique violation
 COLLISION_ATTEMPTS = 6
-RECORD_SOUGHT_BYTES = 2 * 1024**3  # the end of a record is sought no further: seconds, well within a lease
+RECORD_SOUGHT_BYTES = 4 * 1024**3  # the end of a record is sought no further: within a lease on a local disk
+MAX_TRIES = 20  # claims of one slice, most of which must have ended with the process
 
 log = get_logger(__name__)
 
@@ -78,21 +80,24 @@ class Pipeline:
         Raises:
             Later: another processor has it in hand.
         """
-        work = await self._claim(event.data)
-        if work is None:
-            return
-        self._in_hand.add(work.import_id)
+        import_id = event.data.import_id
+        if import_id in self._in_hand:
+            raise Later(BUSY_SECONDS)
+        self._in_hand.add(import_id)
         try:
-            await self._do(work)
-        except LeaseLost as error:
-            log.warning("slice.lease_lost", error=str(error))
-        except ImportBroken as broken:
-            await self._fail(work.import_id, broken.code, str(broken))
-        except BaseException:
-            await self._release(work)
-            raise
+            work = await self._claim(event.data)
+            if work is not None:
+                await self._attempt(work)
         finally:
-            self._in_hand.discard(work.import_id)
+            self._in_hand.discard(import_id)
+
+    async def resume(self) -> None:
+        """Ask again for the next slice of every unfinished import, should its command be lost with a broker."""
+        async with self._engine.begin() as connection:
+            for work in await repository.unfinished(connection):
+                await self._publish(
+                    connection, work, SliceProcess(import_id=work.import_id, slice=work.slice)
+                )
 
     async def give_up(self, event: AnyEvent, error: BaseException) -> None:
         """End the import that `event` is about as failed, after the last attempt at it."""
@@ -110,7 +115,6 @@ class Pipeline:
                 command.slice,
                 owner=self._bus.presence.instance,
                 seconds=self._lease_seconds,
-                abandoned=command.import_id not in self._in_hand,
             )
             if work is not None:
                 return work
@@ -119,10 +123,22 @@ class Pipeline:
             return None  # done before: the command came twice
         raise Later(BUSY_SECONDS)
 
+    async def _attempt(self, work: Work) -> None:
+        try:
+            await self._do(work)
+        except LeaseLost as error:
+            log.warning("slice.lease_lost", error=str(error))
+        except ImportBroken as broken:
+            await self._fail(work.import_id, broken.code, str(broken))
+        except BaseException:
+            await self._release(work)
+            raise
+
     async def _do(self, work: Work) -> None:
+        if work.tries > MAX_TRIES:
+            raise ImportBroken("slice_fatal", f"slice {work.slice} has ended its processor {MAX_TRIES} times")
         moved = await self._load_patiently(work, await self._read(work))
         if moved.status == "completed":
-            self._announced.pop(work.import_id, None)
             log.info("import.completed", import_id=str(work.import_id), rows=moved.rows_processed)
         else:
             await self._announce(moved)
@@ -150,6 +166,8 @@ class Pipeline:
 
     async def _block(self, work: Work, offset: int) -> bytes:
         length = min(self._slice_bytes, work.file_size - offset)
+        if length == 0:
+            return b""  # the slice before was full just where the file ends
         try:
             block = await self._objects.read(work.object_key, offset, length)
         except ObjectMissing as error:
@@ -174,13 +192,13 @@ class Pipeline:
     async def _load(self, connection: AsyncConnection, work: Work, done: Slice) -> Work:
         await repository.hold(connection, work)
         dataset = datasets()[work.dataset]
-        statements = merge_of(dataset)
+        statements = merge_of(dataset, work.columns)
         merged = await repository.merge(connection, statements, work, done.staged)
         room = self._room(work)
         taken = await repository.duplicates(connection, statements, work, limit=room)
         errors = [*done.errors[:room], *done.duplicate_errors(dataset, work.import_id, taken)][:room]
         await repository.add_row_errors(connection, [_row(work, error) for error in errors])
-        balance = Balance(
+        balance = Counts(
             rows_processed=done.records,
             rows_inserted=merged.inserted,
             rows_updated=merged.updated,
@@ -193,7 +211,7 @@ class Pipeline:
             await self._publish(connection, moved, SliceProcess(import_id=work.import_id, slice=moved.slice))
             return moved
         finished = await repository.complete(connection, moved, dataset.version)
-        await self._publish(connection, finished, _completed(finished))
+        await self._publish(connection, finished, ImportCompleted(**_ended(finished)))
         return finished
 
     def _room(self, work: Work) -> int:
@@ -205,7 +223,6 @@ class Pipeline:
             if failed is not None:
                 await self._publish(connection, failed, _failed(failed))
                 log.error("import.failed", import_id=str(import_id), code=code, error=message)
-        self._announced.pop(import_id, None)
 
     async def _release(self, work: Work) -> None:
         try:
@@ -215,20 +232,15 @@ class Pipeline:
             log.warning("slice.not_released", error=repr(error))
 
     async def _publish(self, connection: AsyncConnection, work: Work, data: EventData) -> None:
-        event = event_of(
-            data,
-            tenant=work.tenant,
-            subject=work.import_id,
-            service="processor",
-            traceparent=current_traceparent(),
-        )
+        event = self._bus.event(data, tenant=work.tenant, subject=work.import_id)
         await self._bus.publish(connection, event)
 
     async def _announce(self, work: Work) -> None:
         now = monotonic()
         if now - self._announced.get(work.import_id, 0.0) < PROGRESS_SECONDS:
             return
-        self._announced[work.import_id] = now
+        recent = {key: at for key, at in self._announced.items() if now - at < PROGRESS_SECONDS}
+        self._announced = recent | {work.import_id: now}
         progress = ImportProgressed(
             import_id=work.import_id,
             dataset=work.dataset,
@@ -238,40 +250,27 @@ class Pipeline:
             processing_started_at=work.started_at,
             **_counts(work),
         )
-        await self._bus.announce(
-            event_of(progress, tenant=work.tenant, subject=work.import_id, service="processor")
-        )
+        await self._bus.announce(self._bus.event(progress, tenant=work.tenant, subject=work.import_id))
 
 
 def _row(work: Work, error: RowError) -> tuple[object, ...]:
     return (work.tenant, work.import_id, *asdict(error).values())
 
 
-def _counts(work: Work) -> dict[str, int]:
+def _counts(work: Work) -> dict[str, Any]:
     return {name: getattr(work, name) for name in COUNTS}
 
 
-def _completed(work: Work) -> ImportCompleted:
-    return ImportCompleted(
-        import_id=work.import_id,
-        dataset=work.dataset,
-        source=work.source,
-        file_name=work.file_name,
-        processing_started_at=work.started_at,
-        processing_completed_at=work.finished_at,
-        **_counts(work),
-    )
+def _ended(work: Work) -> dict[str, Any]:
+    return _counts(work) | {
+        "import_id": work.import_id,
+        "dataset": work.dataset,
+        "source": work.source,
+        "file_name": work.file_name,
+        "processing_started_at": work.started_at,
+        "processing_completed_at": work.finished_at,
+    }
 
 
 def _failed(work: Work) -> ImportFailed:
-    return ImportFailed(
-        import_id=work.import_id,
-        dataset=work.dataset,
-        source=work.source,
-        file_name=work.file_name,
-        error_code=work.error_code,
-        error_message=work.error_message,
-        processing_started_at=work.started_at,
-        processing_completed_at=work.finished_at,
-        **_counts(work),
-    )
+    return ImportFailed(error_code=work.error_code, error_message=work.error_message, **_ended(work))

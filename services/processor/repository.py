@@ -1,7 +1,7 @@
 """The processor's SQL: work state, leases, slices loaded, receipts."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,24 +11,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.processor.merging import STAGE, Merge
-from services.processor.tables import COUNTS, ROW_ERROR_COLUMNS, imports, receipts
-from shared.contracts.events import ImportUploaded
+from services.processor.tables import ROW_ERROR_COLUMNS, imports, receipts
+from shared.contracts.events import COUNTS, Counts, ImportUploaded
 from shared.platform.presence import is_alive
 from shared.reading.batch import Checkpoint
 
 Work = Row[Any]  # one row of processor.imports
-
-
-@dataclass(frozen=True)
-class Balance:
-    """Records of one slice: processed = the sum of the others."""
-
-    rows_processed: int = 0
-    rows_inserted: int = 0
-    rows_updated: int = 0
-    rows_unchanged: int = 0
-    rows_duplicate: int = 0
-    rows_rejected: int = 0
 
 
 class LeaseLost(Exception):
@@ -45,6 +33,11 @@ async def find(connection: AsyncConnection, import_id: UUID) -> Work | None:
     return (await connection.execute(select(imports).where(imports.c.import_id == import_id))).one_or_none()
 
 
+async def unfinished(connection: AsyncConnection) -> Sequence[Work]:
+    """Every import that is still being processed."""
+    return (await connection.execute(select(imports).where(imports.c.status == "processing"))).all()
+
+
 async def claim(
     connection: AsyncConnection,
     import_id: UUID,
@@ -52,13 +45,12 @@ async def claim(
     *,
     owner: int,
     seconds: float,
-    abandoned: bool,
 ) -> Work | None:
     """Lease an import's slice to the process `owner`, with a new fencing token (`fence`).
 
     Args:
+        owner: The claiming process. A lease that it has itself is left over from a failed attempt.
         seconds: How long the lease holds.
-        abandoned: Whether a lease that `owner` itself still has is left over from a failed attempt.
 
     Returns:
         The work, or None if somebody who is alive has it.
@@ -74,15 +66,15 @@ async def claim(
     if work is None:
         return None
     expired = work.leased_until is None or await _is_past(connection, work.leased_until)
-    mine = work.lease_owner == owner
-    held = work.lease_owner is not None and not expired and not (mine and abandoned)
-    if held and (mine or await is_alive(connection, work.lease_owner)):
+    free = work.lease_owner in (None, owner) or expired
+    if not free and await is_alive(connection, work.lease_owner):
         return None
     claimed = (
         update(imports)
         .where(imports.c.import_id == import_id)
         .values(
             fence=imports.c.fence + 1,
+            tries=imports.c.tries + 1,
             lease_owner=owner,
             leased_until=func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds),
             started_at=func.coalesce(imports.c.started_at, func.clock_timestamp()),
@@ -101,10 +93,12 @@ async def hold(connection: AsyncConnection, work: Work) -> None:
     """Lock the work for this transaction, still under the lease it was claimed with.
 
     Raises:
-        LeaseLost: the fencing token has moved on.
+        LeaseLost: the fencing token has moved on, or the import has ended.
     """
     fence = await connection.scalar(
-        select(imports.c.fence).where(imports.c.import_id == work.import_id).with_for_update()
+        select(imports.c.fence)
+        .where(imports.c.import_id == work.import_id, imports.c.status == "processing")
+        .with_for_update()
     )
     if fence != work.fence:
         raise LeaseLost(f"import {work.import_id}: fence {fence}, mine {work.fence}")
@@ -146,10 +140,10 @@ async def add_row_errors(connection: AsyncConnection, errors: Sequence[tuple[Any
 
 
 async def advance(
-    connection: AsyncConnection, work: Work, checkpoint: Checkpoint, balance: Balance, *, errors_kept: int
+    connection: AsyncConnection, work: Work, checkpoint: Checkpoint, balance: Counts, *, errors_kept: int
 ) -> Work:
     """Move the checkpoint behind the slice just loaded and free the lease."""
-    added = {name: imports.c[name] + count for name, count in asdict(balance).items()}
+    added = {name: imports.c[name] + count for name, count in balance.model_dump().items()}
     moved = (
         update(imports)
         .where(imports.c.import_id == work.import_id)
@@ -157,6 +151,7 @@ async def advance(
             **added,
             **asdict(checkpoint),
             slice=imports.c.slice + 1,
+            tries=0,
             row_errors_kept=imports.c.row_errors_kept + errors_kept,
             lease_owner=None,
             leased_until=None,
@@ -196,6 +191,7 @@ async def fail(connection: AsyncConnection, import_id: UUID, code: str, message:
         .where(imports.c.import_id == import_id, imports.c.status == "processing")
         .values(
             status="failed",
+            fence=imports.c.fence + 1,
             error_code=code,
             error_message=message,
             finished_at=func.clock_timestamp(),

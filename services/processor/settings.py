@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from shared.platform.settings import PlatformSettings
+from shared.platform.settings import StoreSettings
 
 MIB = 1024**2
 
 
-class Settings(PlatformSettings):
+class Settings(StoreSettings):
     """The environment of `penstock serve processor`."""
 
     slice_bytes: int = Field(

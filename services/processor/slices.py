@@ -12,6 +12,8 @@ from shared.contracts.dialect import Dialect
 from shared.reading.batch import Checkpoint, RecordBatch
 from shared.reading.records import RecordReader
 
+# A file of two-byte records has four million of them in 8 MiB: this bounds what a slice takes of memory and time.
+RECORDS_A_SLICE = 200_000
 RAW_SHOWN = 4_000  # characters of a record kept with a row error
 VALUE_SHOWN = 500  # characters of the value at fault
 
@@ -164,10 +166,13 @@ class SliceReader:
 
     def feed(self, block: bytes, *, at_end: bool) -> None:
         """Take in the records that are complete with `block`; the file ends behind it if `at_end`."""
-        self.slice.at_end = at_end
         for batch in chain(self._reader.feed(block), self._reader.finish() if at_end else ()):
             if not batch.is_header:
                 self.slice.add(batch, self._checker, errors_wanted=self._errors_wanted)
+            if self.slice.records >= RECORDS_A_SLICE:
+                self.slice.checkpoint = batch.checkpoint
+                return
+        self.slice.at_end = at_end
         self.slice.checkpoint = self._reader.checkpoint
 
 

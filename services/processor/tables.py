@@ -3,18 +3,10 @@
 from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
+from shared.contracts.events import COUNTS
 from shared.platform.bus import inbox_table
 
 metadata = MetaData(schema="processor")
-
-COUNTS = (
-    "rows_processed",
-    "rows_inserted",
-    "rows_updated",
-    "rows_unchanged",
-    "rows_duplicate",
-    "rows_rejected",
-)
 
 imports = Table(
     "imports",
@@ -39,6 +31,7 @@ imports = Table(
     *(Column(name, BigInteger) for name in COUNTS),
     Column("row_errors_kept", BigInteger),
     Column("fence", BigInteger),
+    Column("tries", Integer),
     Column("lease_owner", BigInteger),
     Column("leased_until", DateTime(timezone=True)),
     Column("started_at", DateTime(timezone=True)),

@@ -1,7 +1,8 @@
 """HTTP: files come in at `POST /api/v1/uploads`, as a multipart form or as the bare file."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from time import monotonic
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -131,8 +132,10 @@ class RawUpload(Upload):
 
 
 async def _drain(body: AsyncIterator[bytes]) -> None:
-    drained, until = 0, monotonic() + DRAIN_SECONDS
-    async for chunk in body:
-        drained += len(chunk)
-        if drained > DRAIN_BYTES or monotonic() > until:
-            return
+    drained = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for chunk in body:
+                drained += len(chunk)
+                if drained > DRAIN_BYTES:
+                    return

@@ -38,4 +38,4 @@ def build(stopping: Stopping) -> Service:
     async def checks() -> Sequence[Check]:
         return [await database_check(engine), await objects.check(), *await bus.checks()]
 
-    return Service("upload", lifespan, checks, router(intake, auth))
+    return Service("upload", lifespan, checks, router(intake, auth), streams=frozenset({"/api/v1/uploads"}))

@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.upload import repository
 from services.upload.inspection import Inspection, dataset_named
-from shared.contracts.events import ImportUploaded, event_of
+from shared.contracts.events import ImportUploaded
 from shared.contracts.problems import Unprocessable
 from shared.platform.auth import Principal
 from shared.platform.bus import Bus
-from shared.platform.logs import current_traceparent, get_logger
+from shared.platform.logs import get_logger
 from shared.platform.objects import Objects
 
 FIELDS = frozenset({"dataset", "data_source_name"})
@@ -59,14 +59,34 @@ class Intake:
         await self._objects.put(key, _inspected(upload.chunks(), inspection, upload))
         try:
             uploaded = await self._describe(import_id, key, inspection, upload)
+        except BaseException:
+            await self._discard(key)
+            raise
+        try:
             await self._register(caller, uploaded)
         except BaseException:
-            await self._objects.delete(key)
+            # The connection may have broken behind the commit: a file without an import is harmless, not the reverse.
+            if await self._is_surely_unknown(import_id):
+                await self._discard(key)
             raise
         log.info(
             "import.uploaded", import_id=str(import_id), dataset=uploaded.dataset, bytes=uploaded.file_size
         )
         return _accepted(uploaded)
+
+    async def _is_surely_unknown(self, import_id: UUID) -> bool:
+        try:
+            async with self._engine.connect() as connection:
+                return not await repository.has_import(connection, import_id)
+        except Exception as error:  # noqa: BLE001 - then nobody can tell
+            log.warning("upload.unknown_outcome", import_id=str(import_id), error=repr(error))
+            return False
+
+    async def _discard(self, key: str) -> None:
+        try:
+            await self._objects.delete(key)
+        except Exception as error:  # noqa: BLE001 - the reason for discarding is what the caller must hear
+            log.warning("upload.not_discarded", key=key, error=repr(error))
 
     async def _describe(
         self, import_id: UUID, key: str, inspection: Inspection, upload: "Upload"
@@ -83,8 +103,8 @@ class Intake:
         return ImportUploaded(
             import_id=import_id,
             dataset=dataset.name,
-            source=_clean(fields.get("data_source_name", "")) or None,
-            file_name=_clean(upload.file_name) or "upload.csv",
+            source=_printable(fields.get("data_source_name", "")) or None,
+            file_name=_printable(_base_name(upload.file_name)) or "upload.csv",
             file_size=inspection.size,
             sha256=inspection.sha256,
             object_key=key,
@@ -96,13 +116,7 @@ class Intake:
         )
 
     async def _register(self, caller: Principal, uploaded: ImportUploaded) -> None:
-        event = event_of(
-            uploaded,
-            tenant=caller.tenant,
-            subject=uploaded.import_id,
-            service="upload",
-            traceparent=current_traceparent(),
-        )
+        event = self._bus.event(uploaded, tenant=caller.tenant, subject=uploaded.import_id)
         async with self._engine.begin() as connection:
             await repository.add_import(
                 connection, uploaded, tenant=caller.tenant, uploaded_by=caller.subject
@@ -142,10 +156,13 @@ async def _inspected(
     inspection.finish()
 
 
-def _clean(name: str) -> str:
-    """`name` without path, control characters and surplus length: it is shown and logged, never opened."""
-    base = name.replace("\\", "/").rpartition("/")[2]
-    return "".join(letter for letter in base if letter.isprintable()).strip()[:MAX_NAME]
+def _base_name(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
+def _printable(name: str) -> str:
+    """`name` without control characters and surplus length: it is shown and logged, never opened."""
+    return "".join(letter for letter in name if letter.isprintable()).strip()[:MAX_NAME]
 
 
 def _accepted(uploaded: ImportUploaded) -> Accepted:

@@ -3,14 +3,16 @@
 from collections import deque
 from collections.abc import AsyncIterator
 from email.message import Message
+from typing import Any
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser
 
 from shared.contracts.problems import Problem, Unprocessable
 
-FIELD_LIMIT_BYTES = 16 * 1024  # all text fields together; they are names and options
+FIELD_LIMIT_BYTES = 16 * 1024  # all text fields with their names; they are names and options
 FILE_FIELD = "file"
+EXTENDED_CHARSETS = frozenset({"utf-8", "iso-8859-1"})  # RFC 8187, section 3.2.1
 
 
 class FormStream:
@@ -37,19 +39,7 @@ class FormStream:
         self._field_name: str | None = None
         self._field_value = bytearray()
         self._ended = False
-        self._parser = MultipartParser(
-            boundary.encode("latin-1"),
-            {
-                "on_part_begin": self._on_part_begin,
-                "on_header_field": self._on_header_name,
-                "on_header_value": self._on_header_value,
-                "on_header_end": self._on_header_end,
-                "on_headers_finished": self._on_headers_finished,
-                "on_part_data": self._on_part_data,
-                "on_part_end": self._on_part_end,
-                "on_end": self._on_end,
-            },
-        )
+        self._parser = self._parser_for(boundary)
 
     async def find_file(self) -> None:
         """Read until the file begins.
@@ -81,6 +71,24 @@ class FormStream:
             pass
         if not self._ended:
             raise _malformed("the body ends without its closing boundary")
+
+    def _parser_for(self, boundary: str) -> MultipartParser:
+        try:
+            return MultipartParser(
+                boundary.encode("ascii"),
+                {
+                    "on_part_begin": self._on_part_begin,
+                    "on_header_field": self._on_header_name,
+                    "on_header_value": self._on_header_value,
+                    "on_header_end": self._on_header_end,
+                    "on_headers_finished": self._on_headers_finished,
+                    "on_part_data": self._on_part_data,
+                    "on_part_end": self._on_part_end,
+                    "on_end": self._on_end,
+                },
+            )
+        except (UnicodeEncodeError, FormParserError) as error:
+            raise _malformed("the boundary is too long or not ASCII (RFC 2046, section 5.1.1)") from error
 
     async def _more(self) -> bool:
         try:
@@ -123,17 +131,14 @@ class FormStream:
         elif name is None:
             raise _malformed("a part has no name")
         else:
+            self._count(len(name.encode()))
             self._field_name = name
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._field_name is None:
             self._file.append(data[start:end])
             return
-        self._field_bytes += end - start
-        if self._field_bytes > FIELD_LIMIT_BYTES:
-            raise Unprocessable(
-                "fields_too_large", f"the form's text fields exceed {FIELD_LIMIT_BYTES} bytes"
-            )
+        self._count(end - start)
         self._field_value += data[start:end]
 
     def _on_part_end(self) -> None:
@@ -149,14 +154,30 @@ class FormStream:
     def _on_end(self) -> None:
         self._ended = True
 
+    def _count(self, length: int) -> None:
+        self._field_bytes += length
+        if self._field_bytes > FIELD_LIMIT_BYTES:
+            raise Unprocessable(
+                "fields_too_large", f"the form's text fields exceed {FIELD_LIMIT_BYTES} bytes"
+            )
+
 
 def _parameter(header: str, name: str) -> str | None:
+    """A parameter of a header; its extended form goes before the plain one (RFC 6266, section 4.3)."""
     message = Message()
     message["content-type"] = header
-    value = message.get_param(name)
-    if isinstance(value, tuple):  # RFC 2231: charset, language, text
-        return value[2]
-    return value
+    parameters: list[tuple[str, Any]] = message.get_params(failobj=[])
+    values = [value for key, value in parameters if key.lower() == name]
+    for value in values:
+        if isinstance(value, tuple):
+            return _decoded(*value)
+    return str(values[0]) if values else None
+
+
+def _decoded(charset: str | None, _language: str | None, text: str) -> str:
+    """An extended value (RFC 8187), of which `email` has undone the percent signs, one character a byte."""
+    known = (charset or "").lower() in EXTENDED_CHARSETS
+    return text.encode("latin-1", "replace").decode(charset if charset and known else "latin-1", "replace")
 
 
 def _malformed(reason: str) -> Problem:

@@ -1,8 +1,9 @@
 """The upload service's SQL."""
 
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.upload.tables import imports
@@ -15,3 +16,8 @@ async def add_import(
     """Record an import as it was received."""
     values: dict[str, Any] = uploaded.model_dump() | {"tenant": tenant, "uploaded_by": uploaded_by}
     await connection.execute(insert(imports).values(values))
+
+
+async def has_import(connection: AsyncConnection, import_id: UUID) -> bool:
+    """Whether the import was recorded."""
+    return bool(await connection.scalar(select(exists().where(imports.c.import_id == import_id))))

@@ -16,7 +16,7 @@ class Dialect(BaseModel):
         header: Whether the first record names the columns.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True)
 
     encoding: Literal["utf-8", "cp1252"] = "utf-8"
     bom: int = 0

@@ -14,7 +14,11 @@ from shared.contracts.dialect import Dialect
 
 
 class EventInvalid(ValueError):
-    """The bytes are no envelope of a known type. Never retried: the message is dead-lettered as it came."""
+    """The bytes are no envelope at all. Never retried: the message is dead-lettered as it came."""
+
+
+class EventUnknown(ValueError):
+    """An envelope whose type or data this version does not know: a newer producer's. Retried, then dead-lettered."""
 
 
 class EventData(BaseModel):
@@ -33,6 +37,9 @@ class Counts(EventData):
     rows_unchanged: int = 0
     rows_duplicate: int = 0
     rows_rejected: int = 0
+
+
+COUNTS = tuple(Counts.model_fields)
 
 
 class ImportUploaded(EventData):
@@ -168,6 +175,10 @@ class Event(BaseModel, Generic[DataT_co]):
 AnyEvent = Event[Any]
 
 
+class _AnyData(EventData):
+    type = "any"
+
+
 def event_of(
     data: EventData, *, tenant: str, subject: UUID | str, service: str, traceparent: str | None = None
 ) -> AnyEvent:
@@ -182,21 +193,30 @@ def event_of(
     )
 
 
-class _TypeOnly(BaseModel):
-    type: str
+def envelope_from(body: bytes) -> AnyEvent:
+    """The envelope in `body`, its data unread: for who only passes it on.
+
+    Raises:
+        EventInvalid: not JSON, or no envelope.
+    """
+    try:
+        return Event[_AnyData].model_validate_json(body)
+    except ValidationError as error:
+        raise EventInvalid(f"not a valid envelope: {error}") from error
 
 
 def event_from(body: bytes) -> AnyEvent:
     """The event in `body`.
 
     Raises:
-        EventInvalid: not JSON, no envelope, an unknown type, or data that do not fit the type.
+        EventInvalid: not JSON, or no envelope.
+        EventUnknown: an envelope of an unknown type, or with data that do not fit the type.
     """
+    envelope = envelope_from(body)
+    data = EVENTS.get(envelope.type)
+    if data is None:
+        raise EventUnknown(f"unknown event type {envelope.type!r}; known: {', '.join(sorted(EVENTS))}")
     try:
-        name = _TypeOnly.model_validate_json(body).type
-        data = EVENTS.get(name)
-        if data is None:
-            raise EventInvalid(f"unknown event type {name!r}; known: {', '.join(sorted(EVENTS))}")
         return Event[data].model_validate_json(body)  # type: ignore[valid-type]
     except ValidationError as error:
-        raise EventInvalid(f"not a valid envelope: {error}") from error
+        raise EventUnknown(f"the data do not fit {envelope.type!r}: {error}") from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from shared.contracts.scopes import SCOPES, Scope
 ALGORITHM = "HS256"
 CLOCK_SKEW = timedelta(seconds=30)
 API_KEY_PREFIX = "psk_"
+API_KEY = re.compile(r"psk_(?P<prefix>[0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _HINT = "send `Authorization: Bearer <token>`; make a token with `penstock token create`"
 
 bearer = HTTPBearer(auto_error=False, description="A JWT or an API key")
@@ -155,7 +157,10 @@ class Authenticator:
         return Principal(str(claims["sub"]), tenant, frozenset(scope.split()))
 
     async def _by_api_key(self, key: str) -> Principal:
-        prefix = key.removeprefix(API_KEY_PREFIX).partition("_")[0]
+        form = API_KEY.fullmatch(key)
+        if form is None:
+            raise Unauthenticated("token_invalid", "this API key is not valid", hint=_HINT)
+        prefix = form["prefix"]
         async with self._engine.connect() as connection:
             row = (
                 await connection.execute(

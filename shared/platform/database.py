@@ -52,14 +52,16 @@ def engine_for(url: str, service: str, *, pool_size: int, max_overflow: int = 5)
         pool_size=pool_size,
         max_overflow=max_overflow,
         pool_pre_ping=True,
+        hide_parameters=True,  # errors are logged; what somebody sent is not
         connect_args={
+            "timeout": 10,  # seconds until a server that does not answer counts as away
             "server_settings": {
                 "role": role_of(service),
                 "search_path": service,
                 "application_name": f"penstock-{service}",
                 # A process that stops in the middle must not hold its locks for ever.
                 "idle_in_transaction_session_timeout": "60s",
-            }
+            },
         },
     )
 

@@ -8,12 +8,17 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.contracts.problems import CONTENT_TYPE, Problem, Unavailable, Unprocessable
+from shared.platform.body_limit import BodyLimitMiddleware
 from shared.platform.logs import bound, get_logger, new_traceparent, trace_id_of
 
 log = get_logger(__name__)
+
+# SQLSTATE classes: connection exception, insufficient resources, server going down or coming up.
+AWAY_STATES = ("08", "53", "57P")
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -37,20 +42,24 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def add_edge(app: FastAPI) -> None:
-    """Give `app` correlation ids, and make every error of it a problem document."""
+def add_edge(app: FastAPI, *, streams: frozenset[str] = frozenset()) -> None:
+    """Give `app` correlation ids and body limits (not for the paths in `streams`), and problem documents for errors."""
+    app.add_middleware(BodyLimitMiddleware, streams=streams)
     app.add_middleware(TraceMiddleware)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    for away in (OperationalError, InterfaceError, PoolTimeout, ConnectionError):
+    # OSError: what asyncpg raises where nobody listens, the socket is not there or the name is unknown.
+    for away in (OperationalError, InterfaceError, PoolTimeout, OSError):
         app.add_exception_handler(away, _on_away)
     app.add_exception_handler(DBAPIError, _on_database)
-    app.add_exception_handler(Exception, _on_crash)
 
 
 class TraceMiddleware:
-    """Takes the caller's `traceparent` (W3C Trace Context) or begins one; answers with `X-Request-Id`."""
+    """Takes the caller's `traceparent` (W3C Trace Context) or begins one; answers with `X-Request-Id`.
+
+    What no handler took ends here, not in Starlette's outermost layer, where log and answer would lack the id.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -66,13 +75,25 @@ class TraceMiddleware:
             traceparent = new_traceparent()
             trace_id = trace_id_of(traceparent) or ""
 
+        started = False
+
         async def send_with_id(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message["headers"] = [*message["headers"], (b"x-request-id", trace_id.encode())]
             await send(message)
 
         with bound(traceparent=traceparent):
-            await self._app(scope, receive, send_with_id)
+            try:
+                await self._app(scope, receive, send_with_id)
+            except ClientDisconnect:
+                log.info("request.abandoned", path=scope["path"])
+            except Exception:
+                log.exception("request.crashed", path=scope["path"])
+                if started:
+                    raise  # only the server can cut off what was begun
+                await _crash_answer()(scope, receive, send_with_id)
 
 
 def _answer(problem: Problem) -> Response:
@@ -101,7 +122,9 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 
 async def _on_http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(
+        error.status_code, "http_error"
+    )
     problem = Problem(code, str(error.detail))
     document = problem.document() | {"status": error.status_code, "title": str(error.detail)}
     return JSONResponse(
@@ -118,13 +141,13 @@ async def _on_away(_: Request, error: Exception) -> Response:
 
 async def _on_database(request: Request, error: Exception) -> Response:
     assert isinstance(error, DBAPIError)
-    if error.connection_invalidated:
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if error.connection_invalidated or state.startswith(AWAY_STATES):
         return await _on_away(request, error)
-    return await _on_crash(request, error)
+    raise error
 
 
-async def _on_crash(_: Request, error: Exception) -> Response:
-    log.error("request.crashed", exc_info=error)
+def _crash_answer() -> Response:
     problem = Problem(
         "internal_error", "something went wrong on our side; it has been logged", hint="try again later"
     )

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from time import monotonic
 
 from fastapi import APIRouter, Response
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 CHECK_TIMEOUT_SECONDS = 4.0
+REMEMBERED_SECONDS = 0.5  # anyone may ask; the servers behind are asked no more often than this
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ async def database_check(engine: AsyncEngine) -> Check:
 def health_router(checks: dict[str, Checks]) -> APIRouter:
     """`/health/live` and `/health/ready` of a process with these services."""
     router = APIRouter(prefix="/health", tags=["health"])
+    last: tuple[float, list[Sequence[Check]]] = (0.0, [])
 
     @router.get("/live", summary="Whether the process answers")
     async def live() -> dict[str, str]:
@@ -47,7 +50,10 @@ def health_router(checks: dict[str, Checks]) -> APIRouter:
         responses={503: {"description": "One of them cannot; `services` says which check failed"}},
     )
     async def ready(response: Response) -> dict[str, object]:
-        results = await asyncio.gather(*(_checked(check) for check in checks.values()))
+        nonlocal last
+        if monotonic() - last[0] > REMEMBERED_SECONDS:
+            last = (monotonic(), await asyncio.gather(*(_checked(check) for check in checks.values())))
+        results = last[1]
         good = all(check.ok for found in results for check in found)
         response.status_code = 200 if good else 503
         return {

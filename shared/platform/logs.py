@@ -1,6 +1,7 @@
 """Structured logs with the correlation id of the request or event at hand (W3C Trace Context)."""
 
 import logging
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,10 @@ from typing import Any
 import structlog
 from structlog.contextvars import bound_contextvars, get_contextvars, merge_contextvars
 
-TRACEPARENT_PARTS = 4
+# Version ff and ids of zeros are invalid.
+TRACEPARENT = re.compile(
+    "(?!ff)[0-9a-f]{2}-(?P<trace_id>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
@@ -25,9 +29,9 @@ def new_traceparent() -> str:
 
 
 def trace_id_of(traceparent: str | None) -> str | None:
-    """The trace id in a `traceparent` header, or None if it is not one."""
-    parts = (traceparent or "").split("-")
-    return parts[1] if len(parts) >= TRACEPARENT_PARTS and len(parts[1]) == 32 else None
+    """The trace id in a `traceparent` header, or None if it is not one (W3C Trace Context, section 3.2.2)."""
+    found = TRACEPARENT.fullmatch(traceparent or "")
+    return found["trace_id"] if found else None
 
 
 def current_traceparent() -> str | None:

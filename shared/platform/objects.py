@@ -3,12 +3,16 @@
 from collections.abc import AsyncIterator
 
 import obstore
-from obstore.exceptions import GenericError, NotFoundError
+from obstore.exceptions import BaseError, GenericError, NotFoundError
 from obstore.store import ObjectStore, from_url
 
+from shared.contracts.problems import Unavailable
 from shared.platform.health import Check
+from shared.platform.logs import get_logger
 
 CHUNK_BYTES = 8 * 1024 * 1024
+
+log = get_logger(__name__)
 
 
 class ObjectMissing(LookupError):
@@ -25,8 +29,16 @@ class Objects:
             self._store = from_url(url)
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
-        """Store what `chunks` yields, in parts, holding a few of them at most. Whatever it raises: nothing is stored."""
-        await obstore.put_async(self._store, key, chunks, chunk_size=CHUNK_BYTES, max_concurrency=2)
+        """Store what `chunks` yields, in parts, holding a few of them at most. Whatever it raises: nothing is stored.
+
+        Raises:
+            Unavailable: the store refused it or does not answer.
+        """
+        try:
+            await obstore.put_async(self._store, key, chunks, chunk_size=CHUNK_BYTES, max_concurrency=2)
+        except BaseError as error:
+            log.exception("store.put_failed", key=key)
+            raise Unavailable("store_unavailable", "the file store does not answer at present") from error
 
     async def read(self, key: str, start: int, length: int) -> bytes:
         """Up to `length` bytes from offset `start`; fewer at the object's end, none behind it.
@@ -52,11 +64,9 @@ class Objects:
             return
 
     async def check(self) -> Check:
-        """Whether the store answers: asks it for something that is not there."""
+        """Whether the store answers, and the bucket exists: lists a folder that is not there."""
         try:
-            await obstore.head_async(self._store, "health/none")
-        except (NotFoundError, FileNotFoundError):
-            return Check("store", ok=True)
+            await obstore.list_with_delimiter_async(self._store, "health")
         except Exception as error:  # noqa: BLE001 - whatever the reason, it is not there
             return Check("store", ok=False, detail=type(error).__name__)
         return Check("store", ok=True)

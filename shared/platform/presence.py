@@ -38,6 +38,11 @@ class Presence:
         self._task: asyncio.Task[None] | None = None
         self._queues: list[str] = []
 
+    @property
+    def connected(self) -> bool:
+        """Whether others can see that this process lives."""
+        return self._connection is not None
+
     async def start(self, queues: list[str]) -> None:
         """Take the locks; if no other process of the service lives, free the messages leased from `queues`."""
         self._queues = queues
@@ -81,7 +86,7 @@ class Presence:
                     # If the whole server was away, what this process had leased could not be given back either.
                     self._connection = await self._appear()
                 await self._connection.fetchval("SELECT 1", timeout=CHECK_SECONDS)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - without presence others would take this one's work over
                 log.warning("presence.lost", error=repr(error))
                 if self._connection is not None:
                     self._connection.terminate()

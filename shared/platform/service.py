@@ -41,12 +41,14 @@ class Service:
     Attributes:
         lifespan: Entered before the first request, left after the last one.
         checks: What readiness asks.
+        streams: Paths whose request bodies are streamed; all others are limited.
     """
 
     name: str
     lifespan: Callable[[], AbstractAsyncContextManager[None]]
     checks: Checks
     router: APIRouter = field(default_factory=APIRouter)
+    streams: frozenset[str] = frozenset()
 
 
 @asynccontextmanager
@@ -72,7 +74,9 @@ async def _all_alive(services: Sequence[Service]) -> AsyncIterator[None]:
         yield
     finally:
         leaving.set()
-        await asyncio.gather(*tasks)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        if errors := [error for error in ended if isinstance(error, Exception)]:
+            raise ExceptionGroup("services did not leave in order", errors)
 
 
 def compose(services: Sequence[Service]) -> FastAPI:
@@ -95,5 +99,5 @@ def compose(services: Sequence[Service]) -> FastAPI:
     for service in services:
         app.include_router(service.router)
     app.include_router(health_router({service.name: service.checks for service in services}))
-    add_edge(app)
+    add_edge(app, streams=frozenset().union(*(service.streams for service in services)))
     return app

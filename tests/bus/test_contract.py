@@ -19,6 +19,11 @@ class Unheard(EventData):
     type = "import.unheard"
 
 
+class Newer(EventData):
+    type = "slice.process"
+    members_that_only_a_newer_version_knows: int = 1
+
+
 def unheard() -> Event:
     return Event(source="/penstock/upload", type="import.unheard", subject="x", tenant="t", data=Unheard())
 
@@ -141,6 +146,38 @@ async def test_later_is_no_failure_however_often(station):
     await until(lambda: len(calls) == 6)
     await asyncio.sleep(0.3)
     assert await dead_letters(station.database_url) == []
+
+
+async def test_waiting_uses_up_no_attempt(station):
+    calls = []
+
+    async def handle(_):
+        calls.append(1)
+        if len(calls) <= 4:
+            raise Later(0.05)
+        if len(calls) == 5:
+            raise ValueError("the first real failure")
+
+    await station.consume(handle)
+    await station.publish(1)
+    await until(lambda: len(calls) == 6)
+    assert await dead_letters(station.database_url) == []
+
+
+async def test_an_event_of_a_newer_producer_is_tried_again_and_then_kept(station):
+    async def handle(_):
+        raise AssertionError("nobody here knows this type")
+
+    await station.consume(handle)
+    newer = command(1).model_copy(update={"data": Newer()})
+    async with station.engine.begin() as connection:
+        await station.publisher.publish(connection, newer)
+
+    async with asyncio.timeout(15):
+        while not (dead := await dead_letters(station.database_url)):
+            await asyncio.sleep(0.1)
+    assert dead[0]["payload"] == newer.to_bytes()
+    assert "EventUnknown" in dead[0]["last_exception"]
 
 
 async def test_events_of_one_import_come_in_order(station):

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 from pydantic import ValidationError
 
-from shared.contracts.datasets import Dataset, datasets
+from shared.contracts.datasets import Dataset, datasets, row_errors_in
 
 PG_TYPES = {"string": "text", "integer": "integer", "boolean": "boolean"}
 
@@ -62,3 +62,12 @@ def test_a_name_that_is_no_identifier_is_refused(name):
                 "onDuplicate": "reject",
             }
         )
+
+
+@pytest.mark.parametrize(
+    ("dataset", "count"),
+    [("books", 5), ("products", 2), ("unknown here", 5)],
+    ids=["rejects duplicates", "overwrites", "not declared"],
+)
+def test_how_many_records_were_not_loaded(dataset, count):
+    assert row_errors_in(dataset, rejected=2, duplicate=3) == count

@@ -63,6 +63,7 @@ def _work() -> None:
             {COUNTS},
             row_errors_kept bigint NOT NULL DEFAULT 0,
             fence bigint NOT NULL DEFAULT 0,
+            tries integer NOT NULL DEFAULT 0,
             lease_owner bigint,
             leased_until timestamptz,
             started_at timestamptz,

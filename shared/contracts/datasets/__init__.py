@@ -31,7 +31,8 @@ class DatasetField(_Declared):
     Attributes:
         aliases: Other header names, compared as headers are (ignoring case, spaces, `_` and `-`).
         in_file: False for a column that files never bring and an import never touches.
-        default: The value of a new record where the file brings none.
+        default: What a new record has where files bring no such column. The table's column default does it; here
+            it is said to those who read the declaration.
     """
 
     name: str = Field(pattern=IDENTIFIER)
@@ -86,6 +87,10 @@ class Dataset(_Declared):
         """The columns that a file brings, in declared order."""
         return tuple(field for field in self.fields if field.in_file)
 
+    def row_errors_in(self, *, rejected: int, duplicate: int) -> int:
+        """How many of an import's records were not loaded: an overwritten duplicate is no error."""
+        return rejected + duplicate if self.on_duplicate == "reject" else rejected
+
     def field(self, name: str) -> DatasetField:
         """The field of that name.
 
@@ -96,6 +101,17 @@ class Dataset(_Declared):
             if field.name == name:
                 return field
         raise LookupError(f"dataset {self.name!r} has no field {name!r}")
+
+
+def row_errors_in(dataset: str, *, rejected: int, duplicate: int) -> int:
+    """How many records of an import into `dataset` were not loaded.
+
+    A dataset that is not declared here, as a newer sender may name it, counts its duplicates too: better told than lost.
+    """
+    declared = datasets().get(dataset)
+    if declared is None:
+        return rejected + duplicate
+    return declared.row_errors_in(rejected=rejected, duplicate=duplicate)
 
 
 @cache

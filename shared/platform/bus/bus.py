@@ -5,15 +5,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
+from time import monotonic
+from uuid import UUID
 
 from faststream.exceptions import NackMessage
 from faststream.message import StreamMessage
 from faststream_outbox import OutboxBroker
 from faststream_outbox.message import OutboxInnerMessage
-from sqlalchemy import Insert, func, insert
+from sqlalchemy import Insert, delete, func, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared.contracts.events import AnyEvent, EventInvalid, event_from
+from shared.contracts.events import AnyEvent, EventData, EventInvalid, envelope_from, event_from, event_of
 from shared.contracts.topology import LIVE_TYPES, Queue, queues_for
 from shared.platform.bus.delivery import Later, Subscription
 from shared.platform.bus.live import Live, PostgresLive
@@ -22,13 +24,15 @@ from shared.platform.bus.retry import FOREVER, RetryPolicy
 from shared.platform.bus.tables import TABLES
 from shared.platform.database import engine_for
 from shared.platform.health import Check
-from shared.platform.logs import bound, get_logger
+from shared.platform.logs import bound, current_traceparent, get_logger
 from shared.platform.presence import Presence
 
-# A message whose consumer died comes back after this; must exceed the longest handler (a slice: 30 s).
-LEASE_SECONDS = 90.0
+# A message whose consumer died comes back after this; must exceed what the longest handlers take (a slice: seconds;
+# a relay's batch while RabbitMQ hangs: RELAY_BATCH times its publish timeout of 10 s).
+LEASE_SECONDS = 120.0
+RELAY_BATCH = 10
 PARK_RETRY_SECONDS = 2.0
-PARK_ATTEMPTS = 600  # 20 minutes; RabbitMQ takes a message back after 30
+PARK_SECONDS = 20 * 60  # RabbitMQ takes a message back after 30 minutes
 POLL_SECONDS = 1.0  # how late a delayed message may be; what is due now is announced by NOTIFY
 
 log = get_logger(__name__)
@@ -62,7 +66,7 @@ class Bus:
         database_url: str,
         bus_url: str | None = None,
         retry: RetryPolicy | None = None,
-        stop_seconds: float = 8.0,
+        stop_seconds: float = 5.0,
     ) -> None:
         self.service = service
         self._database_url = database_url
@@ -85,6 +89,12 @@ class Bus:
     def listen(self, callback: Callable[[AnyEvent], Awaitable[None]]) -> None:
         """Hear live events (`LIVE_TYPES`) of all services from the next `start` on. Some may be lost."""
         self._listeners.append(callback)
+
+    def event(self, data: EventData, *, tenant: str, subject: UUID | str) -> AnyEvent:
+        """A new event of this service, in the trace of the request or event at hand."""
+        return event_of(
+            data, tenant=tenant, subject=subject, service=self.service, traceparent=current_traceparent()
+        )
 
     async def publish(self, connection: AsyncConnection, event: AnyEvent) -> None:
         """Put the event into the outbox; it goes out when the caller's transaction commits.
@@ -121,6 +131,7 @@ class Bus:
         else:
             self._postgres_live = PostgresLive(self._database_url, self._engine, self._listeners)
             await self._postgres_live.start()
+            await self._relay_by_hand()
         await self._broker.start()
 
     async def stop(self) -> None:
@@ -133,11 +144,13 @@ class Bus:
             stopping.append(self._postgres_live.stop())
         if self._broker is not None:
             stopping.append(self._broker.stop())
-        await asyncio.gather(*stopping)
+        ended = await asyncio.gather(*stopping, return_exceptions=True)
         await self.presence.stop()
         if self._engine is not None:
             await self._engine.dispose()
         self._engine = self._broker = self._postgres_live = None
+        for error in filter(None, ended):
+            log.warning("bus.stopped_badly", error=repr(error))
 
     async def checks(self) -> list[Check]:
         """Whether the transport answers and every consumer of this service consumes."""
@@ -147,6 +160,7 @@ class Bus:
                 "bus.outbox", ok=alive, detail="" if alive else "the outbox or one of its consumers is down"
             )
         ]
+        checks.append(Check("bus.presence", ok=self.presence.connected))
         if self._postgres_live:
             checks.append(Check("bus.live", ok=self._postgres_live.alive))
         if self._rabbit:
@@ -167,7 +181,7 @@ class Bus:
                 self._on_outbox(subscription)
             )
         if self._rabbit:
-            self._subscribe(broker, f"relay.{self.service}", 1, FOREVER, batch=50)(self._relay)
+            self._subscribe(broker, f"relay.{self.service}", 1, FOREVER, batch=RELAY_BATCH)(self._relay)
         return broker
 
     def _subscribe(
@@ -176,7 +190,7 @@ class Bus:
         return broker.subscriber(
             queue,
             max_workers=workers,
-            # What is fetched is leased: no more than the workers can take at once.
+            # What is fetched is leased, and waits here while the workers are busy: as little as possible.
             fetch_batch_size=max(batch, workers),
             min_fetch_interval=POLL_SECONDS / 4,
             max_fetch_interval=POLL_SECONDS,
@@ -193,6 +207,9 @@ class Bus:
             try:
                 await self._handle(subscription, event)
             except Later:
+                message.raw_message.attempts_count -= (
+                    1  # the library counts every return; waiting is no attempt
+                )
                 raise
             except Exception as error:
                 if self._retry.delay_after(message.raw_message.attempts_count + 1) is None:
@@ -203,9 +220,12 @@ class Bus:
 
     def _on_rabbit(self, subscription: Subscription) -> Callable[[bytes], Awaitable[None]]:
         async def handle(body: bytes) -> None:
-            event = event_from(body)
+            event: AnyEvent | None = None
             try:
+                event = event_from(body)
                 await self._handle(subscription, event)
+            except EventInvalid:
+                raise
             except Exception as error:  # noqa: BLE001 - the message is kept, with the error, in PostgreSQL
                 await self._park_patiently(subscription, event, body, error)
 
@@ -239,33 +259,46 @@ class Bus:
             raise Later(PARK_RETRY_SECONDS) from failure
 
     async def _park_patiently(
-        self, subscription: Subscription, event: AnyEvent, body: bytes, error: Exception
+        self, subscription: Subscription, event: AnyEvent | None, body: bytes, error: Exception
     ) -> None:
         """Park the message; while PostgreSQL is away hold it, as giving it back would only bring it again at once."""
-        for _ in range(PARK_ATTEMPTS):
+        until = monotonic() + PARK_SECONDS
+        while monotonic() < until:
             try:
                 return await self._park(subscription, event, body, error)
             except Exception as failure:  # noqa: BLE001 - whatever the reason, the message must not be lost
-                log.warning("event.not_parked", event_id=str(event.id), error=repr(failure))
+                log.warning("event.not_parked", queue=subscription.queue.name, error=repr(failure))
             with suppress(TimeoutError):
                 async with asyncio.timeout(PARK_RETRY_SECONDS):
                     await self._stopping.wait()
                 break
         raise NackMessage
 
-    async def _park(self, subscription: Subscription, event: AnyEvent, body: bytes, error: Exception) -> None:
+    async def _park(
+        self, subscription: Subscription, event: AnyEvent | None, body: bytes, error: Exception
+    ) -> None:
         """Hand a message that failed on RabbitMQ to PostgreSQL, where its next attempt is due."""
         attempts = 0 if isinstance(error, Later) else 1
         delay = error.seconds if isinstance(error, Later) else self._retry.delay_after(attempts)
-        if delay is None:
+        if delay is None and event is not None:
             await self._exhausted(subscription, event, error)
         assert self._engine is not None
         async with self._engine.begin() as connection:
             await connection.execute(_parked(subscription.queue, body, attempts, delay, error))
 
+    async def _relay_by_hand(self) -> None:
+        """Bring what waits for the relay, from a time on RabbitMQ, to the queues on PostgreSQL."""
+        assert self._engine is not None
+        waiting = delete(TABLES.outbox).where(TABLES.outbox.c.queue == f"relay.{self.service}")
+        async with self._engine.begin() as connection:
+            rows = (await connection.execute(waiting.returning(TABLES.outbox.c.payload))).scalars().all()
+            for body in rows:
+                for queue in queues_for(envelope_from(body).type):
+                    await self._publisher.publish(body, queue=queue.name, session=connection)
+
     async def _relay(self, message: StreamMessage[OutboxInnerMessage]) -> None:
         assert self._rabbit is not None
-        await self._rabbit.publish(event_from(message.body), message.body)
+        await self._rabbit.publish(envelope_from(message.body), message.body)
 
 
 def _parked(queue: Queue, body: bytes, attempts: int, delay: float | None, error: Exception) -> Insert:

@@ -9,7 +9,7 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.contracts.events import AnyEvent, EventInvalid, event_from
+from shared.contracts.events import AnyEvent, EventInvalid, EventUnknown, event_from
 from shared.platform.database import connect_raw
 from shared.platform.logs import get_logger
 
@@ -90,7 +90,7 @@ class PostgresLive:
                 continue
             try:
                 event = event_from(body.encode())
-            except EventInvalid as error:
+            except (EventInvalid, EventUnknown) as error:
                 log.warning("live.invalid", error=repr(error))
                 continue
             for callback in self._listeners:

@@ -1,0 +1,85 @@
+"""Keyset pages: `limit`, and an opaque `cursor` that says behind which item the page begins.
+
+A cursor is base64url of JSON `[list, position]`. A position is what the list is ordered by, of the last item shown.
+It belongs to one list; filters may change between pages, the order may not.
+"""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Query
+from pydantic import AfterValidator, TypeAdapter
+
+from shared.contracts.problems import Unprocessable
+
+MAX_LIMIT = 200
+# A position may be a record's key: 255 characters are up to 1,530 bytes of JSON, and 4 for each 3 of them in base64.
+MAX_CURSOR_LENGTH = 4096
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items on a page, at most")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the page before; none: the first page"),
+]
+
+PositionT = TypeVar("PositionT")
+RowT = TypeVar("RowT")
+
+
+def without_nul(value: str) -> str:
+    """`value`, if PostgreSQL's text can hold it.
+
+    Raises:
+        ValueError: it has a U+0000.
+    """
+    if "\0" in value:
+        raise ValueError("must not contain the character U+0000")
+    return value
+
+
+# What is not storable cannot be found either.
+StorableText = Annotated[str, AfterValidator(without_nul)]
+
+
+class Cursors(Generic[PositionT]):
+    """The cursors of one kind of list, whose positions are `PositionT`; `position` is that type for pydantic."""
+
+    def __init__(self, position: Any) -> None:
+        self._adapter: TypeAdapter[tuple[str, PositionT]] = TypeAdapter(tuple[str, position])
+
+    def encode(self, of: str, position: PositionT) -> str:
+        """The cursor that continues behind `position` in the list named `of`."""
+        return urlsafe_b64encode(self._adapter.dump_json((of, position))).rstrip(b"=").decode()
+
+    def decode(self, of: str, cursor: str | None) -> PositionT | None:
+        """The position that `cursor` stands for; None: the page is the first one.
+
+        Raises:
+            Unprocessable: `cursor_invalid`: it is none of ours, or one of another list.
+        """
+        if cursor is None:
+            return None
+        try:
+            padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+            found, position = self._adapter.validate_json(urlsafe_b64decode(padded))
+        except (ValueError, OverflowError) as error:
+            raise _invalid() from error
+        if found != of:
+            raise _invalid()
+        return position
+
+
+def page_of(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], RowT | None]:
+    """The rows of a page, from up to `limit` + 1; and the last of them, if one more shows that there is a next page."""
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], rows[limit - 1]
+
+
+def _invalid() -> Unprocessable:
+    return Unprocessable(
+        "cursor_invalid",
+        "this cursor is not one that this list has given out",
+        hint="pass `next_cursor` of the page before as it came, to the same path; leave it out for the first page",
+    )

@@ -1,0 +1,169 @@
+"""The processor without its consumer: imports are taken on and their slices done one by one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.processor import repository
+from services.processor.pipeline import Pipeline
+from shared.contracts.datasets import datasets
+from shared.contracts.events import AnyEvent, ImportUploaded, SliceProcess, event_from, event_of
+from shared.platform.bus import Bus
+from shared.platform.database import engine_for
+from shared.platform.objects import Objects
+from shared.reading.dialect import HEAD_BYTES, detect
+from shared.reading.header import columns_of, match_header
+from shared.reading.records import RecordReader
+
+HEADERS = {"books": "title,author,isbn,publication_year", "products": "sku,name,description"}
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = engine_for(database_url, "processor", pool_size=8)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@dataclass
+class Mill:
+    """One processor process, and what can be seen of its work from outside."""
+
+    database_url: str
+    engine: AsyncEngine
+    database: "asyncpg.Connection[Any]"
+    objects: Objects
+    store: Path
+    bus: Bus
+
+    def pipeline(self, *, bus: Bus | None = None, **settings: Any) -> Pipeline:
+        """A pipeline whose slices may be as small as a test needs."""
+        defaults = {"slice_bytes": 256, "lease_seconds": 60.0, "row_errors_kept": 10_000}
+        return Pipeline(self.engine, bus or self.bus, self.objects, **defaults | settings)
+
+    async def take_on(
+        self, content: bytes | str, *, dataset: str = "books", tenant: str = "acme", **changes: Any
+    ) -> UUID:
+        """Store a file and take its import on, as if it had just been uploaded."""
+        uploaded = await self.upload(content, dataset=dataset, **changes)
+        async with self.engine.begin() as connection:
+            await repository.add_import(connection, tenant, uploaded)
+        return uploaded.import_id
+
+    async def upload(self, content: bytes | str, *, dataset: str = "books", **changes: Any) -> ImportUploaded:
+        body = content.encode() if isinstance(content, str) else content
+        import_id = uuid4()
+        await self.objects.put(f"uploads/{import_id}", _once(body))
+        return uploaded(import_id, body, dataset).model_copy(update=changes)
+
+    async def finish(self, import_id: UUID, pipeline: Pipeline | None = None, *, most: int = 1000) -> Any:
+        """Do slices, one after the other, until the import has ended; its last state is returned."""
+        pipeline = pipeline or self.pipeline()
+        for _ in range(most):
+            work = await self.work(import_id)
+            if work["status"] != "processing":
+                return work
+            await pipeline.process(command(import_id, work["slice"]))
+        pytest.fail(f"the import has not ended after {most} slices")
+
+    async def load(self, content: bytes | str, pipeline: Pipeline | None = None, **options: Any) -> Any:
+        return await self.finish(await self.take_on(content, **options), pipeline)
+
+    async def work(self, import_id: UUID) -> Any:
+        return await self.database.fetchrow("SELECT * FROM processor.imports WHERE import_id = $1", import_id)
+
+    async def errors(self, import_id: UUID) -> list[dict[str, Any]]:
+        rows = await self.database.fetch(
+            "SELECT * FROM processor.row_errors WHERE import_id = $1 ORDER BY row_number, ordinal", import_id
+        )
+        return [dict(row) for row in rows]
+
+    async def records(self, dataset: str = "books", *, tenant: str = "acme") -> list[dict[str, Any]]:
+        rows = await self.database.fetch(
+            f'SELECT * FROM data.{dataset} WHERE tenant = $1 ORDER BY key COLLATE "C"', tenant
+        )
+        return [dict(row) for row in rows]
+
+    async def events(self, *types: str) -> list[AnyEvent]:
+        """What waits in the outbox, in the order it was published; each once, whatever its queues."""
+        rows = await self.database.fetch("SELECT payload FROM bus.outbox ORDER BY id")
+        found = {event.id: event for event in (event_from(row["payload"]) for row in rows)}
+        return [event for event in found.values() if not types or event.type in types]
+
+
+@pytest.fixture
+async def mill(
+    database_url: str, engine: AsyncEngine, database: "asyncpg.Connection[Any]", tmp_path: Path
+) -> AsyncIterator[Mill]:
+    bus = Bus("processor", database_url=database_url)
+    await bus.presence.start([])
+    store = tmp_path / "store"
+    yield Mill(database_url, engine, database, Objects(f"file://{store}"), store, bus)
+    await bus.presence.stop()
+
+
+@pytest.fixture
+async def another_process(database_url: str) -> AsyncIterator[Bus]:
+    """The bus of a second processor that is alive; stop its presence to kill it."""
+    bus = Bus("processor", database_url=database_url)
+    await bus.presence.start([])
+    yield bus
+    await bus.presence.stop()
+
+
+@pytest.fixture
+def soon() -> Callable[[Callable[[], Awaitable[object]]], Awaitable[None]]:
+    """Waits until a query is true."""
+
+    async def wait(true: Callable[[], Awaitable[object]]) -> None:
+        for _ in range(1000):
+            if await true():
+                return
+            await asyncio.sleep(0.01)
+        pytest.fail("still not so after 10 s")
+
+    return wait
+
+
+def command(import_id: UUID, slice_number: int, *, tenant: str = "acme") -> AnyEvent:
+    data = SliceProcess(import_id=import_id, slice=slice_number)
+    return event_of(data, tenant=tenant, subject=import_id, service="processor")
+
+
+def uploaded(import_id: UUID, body: bytes, dataset: str) -> ImportUploaded:
+    dialect = detect(body[:HEAD_BYTES], complete=len(body) <= HEAD_BYTES)
+    reader = RecordReader(dialect)
+    [header, *_] = [*reader.feed(body[:HEAD_BYTES]), *reader.finish()]
+    return ImportUploaded(
+        import_id=import_id,
+        dataset=dataset,
+        source="partner",
+        file_name="file.csv",
+        file_size=len(body),
+        sha256="ab" * 32,
+        object_key=f"uploads/{import_id}",
+        dialect=dialect,
+        columns=dict(match_header(header.fields[0], columns_of(datasets()[dataset])).columns),
+        column_count=len(header.fields[0]),
+        rows_detected=0,
+        uploaded_at=datetime.now(UTC),
+    )
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
