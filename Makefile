@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run run-rabbitmq demo test check format requirements clean
+.PHONY: help install run run-rabbitmq demo test test-deploy check format requirements clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,6 +29,9 @@ demo: $(VENV)/.installed ## The same as run, but end by itself; fails unless eve
 test: $(VENV)/.installed-dev ## Run all tests on real servers (ARGS="-k books" for some)
 	@$(BIN)/python -m pytest $(ARGS)
 
+test-deploy: $(VENV)/.installed-dev ## Build the images, start deploy/compose.yaml and test it (needs Docker; some minutes)
+	@PENSTOCK_TEST_DEPLOY=yes $(BIN)/python -m pytest tests/deploy $(ARGS)
+
 check: $(VENV)/.installed-dev ## Check format, lint, types and import rules
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
@@ -42,6 +45,7 @@ format: $(VENV)/.installed-dev ## Format the code and mend what lint can mend
 requirements: $(VENV)/.installed-dev ## Pin the dependencies of pyproject.toml anew (UPGRADE=--upgrade for newer ones)
 	@$(COMPILE) --group build --output-file requirements.txt
 	@$(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	@deploy/pin
 
 clean: ## Remove .venv and caches; the data in .penstock stay
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

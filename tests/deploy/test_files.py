@@ -1,0 +1,156 @@
+"""What deploy/ says agrees with the code, as far as can be seen without Docker."""
+
+import json
+import re
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from penstock.registry import NAMES, build
+from shared.contracts.problems import CONTENT_TYPE, Unavailable
+from shared.contracts.routes import ROUTES
+from shared.platform.service import Stopping, compose
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+COMPOSE = (DEPLOY / "compose.yaml").read_text()
+NGINX = (DEPLOY / "gateway" / "nginx.conf").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def stages() -> dict[str, str]:
+    """The instructions of each stage of the Dockerfile, by its name."""
+    _, *parts = re.split(r"^FROM \S+ AS (\S+)$", DOCKERFILE, flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def pins(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", text, flags=re.MULTILINE))
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=; ]", requirement, maxsplit=1)[0].lower() for requirement in requirements}
+
+
+def route_table() -> list[tuple[str, str]]:
+    """nginx's map of paths to services: pattern and service, in order."""
+    [table] = re.findall(r"map \$uri \$service \{(.*?)\n    \}", NGINX, flags=re.DOTALL)
+    return [tuple(line.rstrip(";").split()) for line in table.strip().splitlines()]
+
+
+def routed(path: str) -> str:
+    for pattern, service in route_table():
+        if pattern.startswith("~") and (found := re.search(pattern[1:].replace("?<", "?P<"), path)):
+            return found["asked"] if service == "$asked" else service
+    return dict(route_table())["default"]
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_a_service_has_a_target_with_its_own_code_only(service):
+    copied = re.findall(r"^COPY (services/\w+) ", stages()[f"{service}-build"], flags=re.MULTILINE)
+    assert copied == [f"services/{service}"]
+    assert f'CMD ["serve", "{service}"' in stages()[service]
+
+
+def test_every_migration_is_in_the_image_that_migrates():
+    for service in NAMES:
+        assert f"COPY services/{service}/migrations " in stages()["migrate-build"]
+
+
+def test_the_images_run_as_a_fixed_user_and_get_signals():
+    for stage in ("runtime", "gateway"):
+        assert "USER 10001:10001" in stages()[stage]
+        assert re.search(r'^ENTRYPOINT \["', stages()[stage], flags=re.MULTILINE)
+        assert "HEALTHCHECK" in stages()[stage]
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_a_service_installs_what_the_project_says_pinned_as_the_tests_have_it(service):
+    text = (DEPLOY / "requirements" / f"{service}.txt").read_text()
+    pinned = pins(text)
+    asked = names(PROJECT["dependencies"] + PROJECT["optional-dependencies"][service])
+    assert asked <= set(pinned), "run deploy/pin"
+    assert pinned.items() <= pins((ROOT / "requirements-dev.txt").read_text()).items(), "run deploy/pin"
+    others = names(PROJECT["optional-dependencies"]["embedded"]) - {"penstock"}
+    assert not others & set(pinned)
+
+
+@pytest.mark.parametrize("path", sorted((DEPLOY / "requirements").glob("*.txt")), ids=lambda path: path.name)
+def test_pins_have_hashes_and_no_address(path):
+    text = path.read_text()
+    assert "://" not in text
+    blocks = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert blocks
+    assert all("==" in block and "--hash=sha256:" in block for block in blocks)
+
+
+def test_the_gateway_routes_as_the_contract_says():
+    exact = {pattern: service for pattern, service in route_table() if "/api/" in pattern}
+    assert exact == {f"~^{prefix}(/|$)": service for prefix, service in ROUTES.items()}
+
+
+def test_every_path_of_a_service_is_routed_to_it(environment):
+    for service in NAMES:
+        documented = compose([build(service, Stopping())]).openapi()["paths"]
+        for path in documented:
+            if not path.startswith("/health"):
+                assert routed(path) == service, path
+        assert routed(f"/health/{service}/ready") == service
+
+
+def test_the_gateway_words_its_own_problem_as_the_services_do():
+    [document] = re.findall(r"return 503 '(\{\"type\".*\})'", NGINX)
+    expected = Unavailable("service_unavailable", "$service does not answer at present").document()
+    assert json.loads(document) == expected
+    assert f"default_type {CONTENT_TYPE};" in NGINX
+
+
+def test_compose_builds_every_image_of_ours_from_a_target():
+    for file in ("compose.yaml", "compose.moto.yaml"):
+        for name, service in yaml.safe_load((DEPLOY / file).read_text())["services"].items():
+            if "build" in service:
+                assert service["build"]["target"] in stages(), name
+                assert service["image"].startswith(f"penstock/{service['build']['target']}:")
+
+
+def test_every_service_is_restarted_hardened_and_waits_for_what_it_needs():
+    services = yaml.safe_load(COMPOSE)["services"]
+    assert set(NAMES) < set(services)
+    for name in NAMES:
+        assert services[name]["restart"] == "unless-stopped"
+        assert services[name]["read_only"]
+        assert services[name]["cap_drop"] == ["ALL"]
+        has_files = "PENSTOCK_STORE_URL" in services[name]["environment"]
+        assert set(services[name]["depends_on"]) == {"migrate", "rabbitmq"} | (
+            {"bucket"} if has_files else set()
+        )
+    assert set(services["gateway"]["depends_on"]) == set(NAMES)
+    published = [name for name, service in services.items() if "ports" in service]
+    assert published == ["gateway"]
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_compose_gives_a_service_what_it_must_have_and_nothing_it_does_not_read(service):
+    fields = import_module(f"services.{service}.settings").Settings.model_fields
+    given = yaml.safe_load(COMPOSE)["services"][service]["environment"]
+    ours = {variable for variable in given if variable.startswith("PENSTOCK_")}
+    assert ours <= {f"PENSTOCK_{name}".upper() for name in fields}
+    assert ours >= {f"PENSTOCK_{name}".upper() for name, field in fields.items() if field.is_required()}
+    assert ("AWS_ACCESS_KEY_ID" in given) == ("PENSTOCK_STORE_URL" in given)
+
+
+def test_the_example_settings_are_complete_and_hold_no_secret():
+    example = dict(
+        line.split("=", 1)
+        for line in (DEPLOY / ".env.example").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    needed = set(re.findall(r"\$\{(\w+)(?::\?[^}]*)?\}", COMPOSE))
+    assert needed <= set(example)
+    assert example["PENSTOCK_JWT_SECRET"] == ""
+    for name in ("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        assert example[name].startswith("development-only")
