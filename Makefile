@@ -8,6 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links $(UPGRADE) pyproject.toml --extra embedded
 
+# With LC_ALL=C, Python 3.11 and 3.12 do not start from a .venv whose path is not ASCII.
+unexport LC_ALL
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install run run-rabbitmq demo test test-deploy check format requirements clean

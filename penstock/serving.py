@@ -1,16 +1,24 @@
-"""`penstock serve`: one service as one process."""
+"""`penstock serve`: one service as one process. And for `penstock up` too: why services do not start, in one line."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 
+from aio_pika.exceptions import AMQPError
+from asyncpg import InterfaceError, PostgresError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.registry import build
 from penstock.signals import stopped_by_signals
 from shared.platform import logs
 from shared.platform.process import serve
 from shared.platform.service import Service, Stopping
-from shared.platform.settings import PlatformSettings
+from shared.platform.settings import ApiSettings, PlatformSettings, StoreSettings
 
 EXAMPLES = {
     "PENSTOCK_DATABASE_URL": "postgresql://penstock:secret@localhost:5432/penstock",
@@ -23,6 +31,8 @@ SCHEMES = {
     "bus_url": ("amqp", "amqps"),
     "store_url": ("file", "s3", "gs", "az"),
 }
+# SQLSTATE: no such table, schema, column, function or role. What `penstock migrate` makes is not there.
+NOT_MIGRATED = frozenset({"42P01", "3F000", "42703", "42883", "22023"})
 
 
 class SettingsInvalid(ValueError):
@@ -33,17 +43,117 @@ class SettingsInvalid(ValueError):
         self.lines = lines
 
 
+class _Addresses(BaseSettings):
+    """What names a server; which of them a service needs, its own settings say."""
+
+    model_config = PlatformSettings.model_config
+
+    database_url: str | None = None
+    bus_url: str | None = None
+    store_url: str | None = None
+
+
+class CannotStart(RuntimeError):
+    """A service did not start; the message says which, why, and what to do. Those that had started are stopped."""
+
+
 def serve_one(name: str, *, host: str, port: int) -> None:
     """Run the service until SIGTERM or SIGINT.
 
     Raises:
         SettingsInvalid: the environment is not fit for it.
-        SystemExit: the port is taken, or the service could not start.
+        CannotStart: something that it needs is away.
+        SystemExit: the port is taken; the log says so.
     """
     stopping = Stopping()
     service = configured(name, stopping)
     with stopped_by_signals():
-        serve([service], stopping, host=host, port=port)
+        serve_explained([service], stopping, host=host, port=port)
+
+
+def serve_explained(
+    services: Sequence[Service],
+    stopping: Stopping,
+    *,
+    host: str,
+    port: int,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
+    """`serve`, where a service that does not start is one line. At the log level `debug` the traceback is logged too.
+
+    Raises:
+        CannotStart: a service did not start.
+        SystemExit: the port is taken; the log says so.
+    """
+    faults: list[tuple[str, Exception]] = []
+    watched = [replace(service, lifespan=_watched(service, faults)) for service in services]
+    try:
+        with _without_tracebacks(faults):
+            serve(watched, stopping, host=host, port=port, on_ready=on_ready)
+    except SystemExit:
+        if not faults:
+            raise
+        name, error = faults[0]
+        raise CannotStart(f"{name} cannot start: {_reason(error)}") from error
+
+
+def _watched(
+    service: Service, faults: list[tuple[str, Exception]]
+) -> Callable[[], AbstractAsyncContextManager[None]]:
+    """The service's lifespan; why it could not be entered goes to `faults`."""
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(service.lifespan())
+            except Exception as error:
+                faults.append((service.name, error))
+                raise
+            yield
+
+    return lifespan
+
+
+@contextmanager
+def _without_tracebacks(faults: Sequence[object]) -> Iterator[None]:
+    """Uvicorn logs why a lifespan could not be entered, as a text of many lines; once it is in `faults` it is known."""
+    logger = logging.getLogger("uvicorn.error")
+
+    def is_news(_: logging.LogRecord) -> bool:
+        return not faults or logger.isEnabledFor(logging.DEBUG)
+
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
+
+
+def _reason(error: Exception) -> str:
+    words = str(error).partition("\n")[0] or type(error).__name__
+    settings = PlatformSettings()
+    if isinstance(error, AMQPError) and settings.bus_url:
+        where = _place(settings.bus_url)
+        return f"RabbitMQ at {where} cannot be used: {words}. Start it, or mend PENSTOCK_BUS_URL"
+    where = _place(settings.database_url)
+    if _sqlstate(error) in NOT_MIGRATED:
+        return f"the database at {where} lacks something: {words}. Run `penstock migrate`"
+    if isinstance(error, SQLAlchemyError | PostgresError | InterfaceError | OSError):
+        return f"the database at {where} cannot be used: {words}. Start it, or mend PENSTOCK_DATABASE_URL"
+    return f"{type(error).__name__}: {words}. PENSTOCK_LOG_LEVEL=debug shows where"
+
+
+def _sqlstate(error: Exception) -> str | None:
+    code: str | None = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+    return code
+
+
+def _place(address: str) -> str:
+    """Host, port and path of a server's URL; never its password."""
+    url = make_url(address)
+    host = url.host or url.query.get("host", "localhost")  # a folder of sockets is no host
+    return f"{host}{f':{url.port}' if url.port else ''}{f'/{url.database}' if url.database else ''}"
 
 
 def configured(name: str, stopping: Stopping) -> Service:
@@ -53,13 +163,14 @@ def configured(name: str, stopping: Stopping) -> Service:
         SettingsInvalid: settings are missing or wrong.
     """
     try:
-        settings = PlatformSettings()
-        if lines := list(_wrong_urls(settings)):
+        if lines := list(_wrong_urls(_Addresses())):
             raise SettingsInvalid(lines)
-        logs.configure(level=settings.log_level, style=settings.log_format)
-        return build(name, stopping)
+        service = build(name, stopping)
     except ValidationError as error:
         raise SettingsInvalid([_line(fault) for fault in error.errors()]) from None
+    settings = PlatformSettings()
+    logs.configure(level=settings.log_level, style=settings.log_format)
+    return service
 
 
 def _line(fault: ErrorDetails) -> str:
@@ -68,14 +179,14 @@ def _line(fault: ErrorDetails) -> str:
     field = str(fault["loc"][0])
     variable = f"PENSTOCK_{field}".upper()
     wrong = "is not set" if fault["type"] == "missing" else f"is wrong: {fault['msg']}"
-    declared = PlatformSettings.model_fields.get(field)
+    declared = (StoreSettings.model_fields | ApiSettings.model_fields).get(field)
     meaning = declared.description if declared and declared.description else ""
     return f"{variable} {wrong}. {meaning}{_example(variable)}".strip()
 
 
-def _wrong_urls(settings: PlatformSettings) -> Iterator[str]:
+def _wrong_urls(settings: _Addresses) -> Iterator[str]:
     for field, schemes in SCHEMES.items():
-        value = getattr(settings, field)
+        value = getattr(settings, field, None)  # a service has only those it needs
         variable = f"PENSTOCK_{field}".upper()
         # `postgresql+asyncpg` and the like name a driver after the plus.
         if value is not None and value.partition(":")[0].partition("+")[0].lower() not in schemes:

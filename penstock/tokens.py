@@ -2,16 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import jwt
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from penstock.home import Home, write_private
 from shared.contracts.scopes import Scope
-from shared.platform.auth import ALGORITHM, create_api_key, create_jwt
+from shared.platform.auth import ALGORITHM, API_KEY_PREFIX, create_api_key, create_jwt
 from shared.platform.database import async_url
 
 DEMO_TENANT = "demo"
@@ -19,8 +22,28 @@ ADMIN_TOKEN_LIFETIME = timedelta(days=365)
 RENEW_BEFORE = timedelta(days=30)
 
 
+T = TypeVar("T")
+
+
 class NoSecret(RuntimeError):
     """There is no secret to sign a token with."""
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """What is kept of an API key. The key is `psk_<prefix>_<secret>`."""
+
+    prefix: str
+    tenant: str
+    scopes: Sequence[str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    @property
+    def name(self) -> str:
+        """How the key begins, which tells it from all others and is no secret."""
+        return f"{API_KEY_PREFIX}{self.prefix}"
 
 
 def audience() -> str:
@@ -66,13 +89,50 @@ def _lasts(token: str, secret: str) -> bool:
 
 def stored_key(database_url: str, *, tenant: str, scopes: Iterable[Scope], lifetime: timedelta) -> str:
     """A new API key in the database."""
-    return asyncio.run(_stored_key(database_url, tenant, scopes, lifetime))
+    return _in_transaction(
+        database_url,
+        lambda connection: create_api_key(connection, tenant=tenant, scopes=scopes, lifetime=lifetime),
+    )
 
 
-async def _stored_key(database_url: str, tenant: str, scopes: Iterable[Scope], lifetime: timedelta) -> str:
-    engine = create_async_engine(async_url(database_url), poolclass=NullPool)
-    try:
-        async with engine.begin() as connection:
-            return await create_api_key(connection, tenant=tenant, scopes=scopes, lifetime=lifetime)
-    finally:
-        await engine.dispose()
+def stored_keys(database_url: str) -> list[ApiKey]:
+    """Every API key that was ever made, the newest first."""
+    return _in_transaction(database_url, _api_keys)
+
+
+def revoke_key(database_url: str, name: str) -> ApiKey | None:
+    """End an API key now, for good. `name` is how it begins, with or without `psk_`, or all of it.
+
+    Returns None if there is no such key. Ending a key twice changes nothing.
+    """
+    return _in_transaction(database_url, lambda connection: _revoke(connection, name))
+
+
+def _in_transaction(database_url: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def run() -> T:
+        engine = create_async_engine(async_url(database_url), poolclass=NullPool)
+        try:
+            async with engine.begin() as connection:
+                return await work(connection)
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(run())
+
+
+async def _api_keys(connection: AsyncConnection) -> list[ApiKey]:
+    query = """
+        SELECT prefix, tenant, scopes, created_at, expires_at, revoked_at FROM auth.api_keys
+        ORDER BY created_at DESC, prefix
+    """
+    return [ApiKey(**row._mapping) for row in await connection.execute(text(query))]
+
+
+async def _revoke(connection: AsyncConnection, name: str) -> ApiKey | None:
+    statement = """
+        UPDATE auth.api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE prefix = :prefix
+        RETURNING prefix, tenant, scopes, created_at, expires_at, revoked_at
+    """
+    prefix = name.removeprefix(API_KEY_PREFIX).partition("_")[0]
+    row = (await connection.execute(text(statement), {"prefix": prefix})).one_or_none()
+    return ApiKey(**row._mapping) if row else None

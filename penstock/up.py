@@ -10,12 +10,12 @@ from penstock.cluster import run_cluster
 from penstock.home import Home, home_from_environment
 from penstock.progress import say
 from penstock.registry import MIGRATIONS, NAMES, build
+from penstock.serving import serve_explained
 from penstock.signals import stopped_by_signals
 from penstock.tokens import admin_token
 from penstock.welcome import Options, Welcome
 from shared.platform import logs
 from shared.platform.database import migrate
-from shared.platform.process import serve
 from shared.platform.service import Stopping
 
 
@@ -28,6 +28,7 @@ def up(options: Options) -> int:
 
     Raises:
         HomeBusy, AddressTaken: somebody is there already; nothing was started.
+        CannotStart: something that a service needs is away; what was started is stopped.
         LocalServerError, DatabaseUnfit: PostgreSQL cannot be started or used.
     """
     console = Console()
@@ -59,7 +60,7 @@ def up(options: Options) -> int:
 def _run_in_this_process(options: Options, _: Home, welcome: Welcome, __: Console) -> None:
     stopping = Stopping()
     services = [build(name, stopping) for name in NAMES]
-    serve(services, stopping, host=options.host, port=options.port, on_ready=welcome.begin)
+    serve_explained(services, stopping, host=options.host, port=options.port, on_ready=welcome.begin)
 
 
 def _require_free(host: str, port: int) -> None:

@@ -62,16 +62,18 @@ class Welcome:
         Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        faults = self._import_samples()
-        for fault in faults:
-            say(self._console, fault, style="red")
-        if self._options.exit_when_done:
-            if not faults:
+        try:
+            faults = self._import_samples()
+            for fault in faults:
+                say(self._console, fault, style="red")
+            if not self._options.exit_when_done:
+                say(self._console, self._page())
+            elif not faults:
                 say(self._console, "Every sample import ended as it must.")
                 self.exit_code = 0
-            os.kill(os.getpid(), signal.SIGTERM)
-            return
-        say(self._console, self._page())
+        finally:
+            if self._options.exit_when_done:
+                os.kill(os.getpid(), signal.SIGTERM)
 
     def _import_samples(self) -> list[str]:
         try:
@@ -84,6 +86,8 @@ class Welcome:
                 )
         except ClientError as error:
             return [f"Penstock does not get ready: {error}"]
+        except Exception as error:  # noqa: BLE001 - in a thread of its own, what is not said here nobody hears
+            return [f"the samples were not imported: {type(error).__name__}: {error}"]
 
     def _page(self) -> str:
         url, home = self._options.url, self._home

@@ -3,12 +3,15 @@
 That package's Python API is not used: run by root it changes the mode of every folder above the data.
 
 Where things are, for a home H:
-    H/postgres       the data, and the socket if its path is short enough
+    H/postgres       a link to the data, which are beside it, with the socket if its path is short enough
     H/postgres.log   what the server says
     H/postgres.lock  held while one process starts the server
 
 PostgreSQL refuses to run as root, so root runs it as the system user `penstock`. If H is closed to that user
-then H/postgres is a link to a folder with a random name in /var/lib/penstock: whoever deletes H starts from nothing.
+then the data are in /var/lib/penstock instead.
+
+The data's folder has a random name: whoever deletes H starts from nothing, even while its server still runs. That
+server ends within a minute, and then removes its lock and socket by name, which must not be those of the next one.
 """
 
 import hashlib
@@ -227,8 +230,9 @@ def _clear_lock_of_another_program(lock_file: Path, data_dir: Path) -> None:
 
 def _data_dir(home: Path, account: Account) -> Path:
     entry = home / "postgres"
-    if not entry.is_symlink() and not entry.exists() and not account.can_enter(home):
-        entry.symlink_to(open_root_folder() / secrets.token_hex(8))
+    if not entry.is_symlink() and not entry.exists():
+        name = secrets.token_hex(8)
+        entry.symlink_to(f"postgres-{name}" if account.can_enter(home) else open_root_folder() / name)
     data_dir = entry.resolve()
     if data_dir.exists():
         _check_access(data_dir, account)

@@ -11,15 +11,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.notifier import repository_investigations as repository
 from services.notifier.investigations import Reported, Severity, digest_of
 from services.notifier.logbook import Outcome, Publish, log_event
-from services.notifier.paging import Cursor, Limit, page_of, position_of
 from services.notifier.texts import Line, LongLine, Paragraph, SmallJson
 from shared.contracts.problems import NotFound, Unprocessable
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
+from shared.platform.paging import Cursor, Cursors, Limit, page_of
 
 CLOCK_TOLERANCE = timedelta(minutes=5)  # how far ahead of ours a reporter's clock may be
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST_EVENTS = 20
+
+_CURSORS = Cursors[UUID](UUID)
 
 State = Literal["open", "acknowledged", "resolved", "muted", "reopened"]
 
@@ -142,14 +144,15 @@ def investigations_router(
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> InvestigationPage:
-        before = position_of(cursor)
+        before = _CURSORS.decode("investigations", cursor)
         async with engine.connect() as connection:
             rows = await repository.list_investigations(
                 connection, caller.tenant, equal=equal, limit=limit, before=before
             )
-        page, following = page_of(rows, limit)
+        page, last = page_of(rows, limit)
         return InvestigationPage(
-            items=[Investigation.model_validate(row) for row in page], next_cursor=following
+            items=[Investigation.model_validate(row) for row in page],
+            next_cursor=last and _CURSORS.encode("investigations", last.id),
         )
 
     @routes.get(
@@ -162,7 +165,7 @@ def investigations_router(
         async with engine.connect() as connection:
             row = await repository.investigation(connection, caller.tenant, investigation_id)
             if row is None:
-                raise NotFound("investigation_unknown", f"there is no investigation {investigation_id}")
+                raise NotFound("investigation_not_found", f"there is no investigation {investigation_id}")
             events = await repository.latest_events(connection, investigation_id, limit=LATEST_EVENTS)
         shown = [InvestigationEvent.model_validate(event) for event in events]
         return InvestigationWithEvents.model_validate({**row._mapping, "events": shown})

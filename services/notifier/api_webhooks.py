@@ -11,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.notifier import repository
 from services.notifier.guard import (
     MAX_URL_LENGTH,
+    Resolve,
     TargetForbidden,
     TargetUnresolvable,
     parsed,
     vetted_address,
 )
-from services.notifier.paging import Cursor, Limit, page_of, position_of
 from services.notifier.schedule import DeliveryStatus
 from services.notifier.signing import new_secret
 from services.notifier.texts import Paragraph
@@ -24,9 +24,11 @@ from services.notifier.webhooks import EVENT_TYPES, WILDCARDS, checked_event_typ
 from shared.contracts.problems import Conflict, NotFound, Unprocessable
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
+from shared.platform.paging import Cursor, Cursors, Limit, page_of
 
 MAX_ENDPOINTS = 50  # for each tenant
 
+_CURSORS = Cursors[UUID](UUID)
 _KNOWN = ", ".join(f"`{name}`" for name in (*EVENT_TYPES, *WILDCARDS))
 
 
@@ -90,7 +92,9 @@ class DeliveryPage(BaseModel):
     next_cursor: str | None
 
 
-def webhooks_router(engine: AsyncEngine, authenticator: Authenticator, *, allow_private: bool) -> APIRouter:
+def webhooks_router(
+    engine: AsyncEngine, authenticator: Authenticator, *, allow_private: bool, resolve: Resolve
+) -> APIRouter:
     """Create, list, get and delete endpoints; list their deliveries."""
     routes = APIRouter(prefix="/webhooks", tags=["webhooks"])
     Caller = Annotated[Principal, Depends(authenticator.require("webhooks:admin"))]  # noqa: N806 - a type
@@ -104,7 +108,7 @@ def webhooks_router(engine: AsyncEngine, authenticator: Authenticator, *, allow_
     )
     async def create(caller: Caller, new: NewWebhook, response: Response) -> CreatedWebhook:
         values = {**new.model_dump(), "event_types": checked_event_types(new.event_types)}
-        await _check_url(new.url, allow_private=allow_private)
+        await _check_url(new.url, allow_private=allow_private, resolve=resolve)
         async with engine.begin() as connection:
             await repository.lock_endpoints(connection, caller.tenant)
             if await repository.count_endpoints(connection, caller.tenant) >= MAX_ENDPOINTS:
@@ -121,11 +125,14 @@ def webhooks_router(engine: AsyncEngine, authenticator: Authenticator, *, allow_
         responses=problem_responses(401, 403, 422),
     )
     async def list_all(caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> WebhookPage:
-        before = position_of(cursor)
+        before = _CURSORS.decode("webhooks", cursor)
         async with engine.connect() as connection:
             rows = await repository.list_endpoints(connection, caller.tenant, limit=limit, before=before)
-        page, following = page_of(rows, limit)
-        return WebhookPage(items=[Webhook.model_validate(row) for row in page], next_cursor=following)
+        page, last = page_of(rows, limit)
+        return WebhookPage(
+            items=[Webhook.model_validate(row) for row in page],
+            next_cursor=last and _CURSORS.encode("webhooks", last.id),
+        )
 
     @routes.get(
         "/{webhook_id}",
@@ -137,7 +144,7 @@ def webhooks_router(engine: AsyncEngine, authenticator: Authenticator, *, allow_
         async with engine.connect() as connection:
             row = await repository.endpoint(connection, caller.tenant, webhook_id)
         if row is None:
-            raise _unknown(webhook_id)
+            raise _not_found(webhook_id)
         return Webhook.model_validate(row)
 
     @routes.delete(
@@ -150,7 +157,7 @@ def webhooks_router(engine: AsyncEngine, authenticator: Authenticator, *, allow_
     async def delete(caller: Caller, webhook_id: UUID) -> None:
         async with engine.begin() as connection:
             if not await repository.delete_endpoint(connection, caller.tenant, webhook_id):
-                raise _unknown(webhook_id)
+                raise _not_found(webhook_id)
 
     @routes.get(
         "/{webhook_id}/deliveries",
@@ -161,12 +168,13 @@ def webhooks_router(engine: AsyncEngine, authenticator: Authenticator, *, allow_
     async def deliveries(
         caller: Caller, webhook_id: UUID, limit: Limit = 50, cursor: Cursor = None
     ) -> DeliveryPage:
-        before = position_of(cursor)
+        this = f"deliveries/{webhook_id}"
+        before = _CURSORS.decode(this, cursor)
         async with engine.connect() as connection:
             if await repository.endpoint(connection, caller.tenant, webhook_id) is None:
-                raise _unknown(webhook_id)
+                raise _not_found(webhook_id)
             rows = await repository.list_deliveries(connection, webhook_id, limit=limit, before=before)
-            page, following = page_of(rows, limit)
+            page, last = page_of(rows, limit)
             attempts = await repository.attempts_of(connection, [row.id for row in page])
         items = [
             Delivery(
@@ -176,7 +184,7 @@ def webhooks_router(engine: AsyncEngine, authenticator: Authenticator, *, allow_
             )
             for row in page
         ]
-        return DeliveryPage(items=items, next_cursor=following)
+        return DeliveryPage(items=items, next_cursor=last and _CURSORS.encode(this, last.id))
 
     return routes
 
@@ -184,13 +192,13 @@ def webhooks_router(engine: AsyncEngine, authenticator: Authenticator, *, allow_
 _FROM_ROW = ("id", "event_type", "status", "created_at", "next_attempt_at", "finished_at")
 
 
-async def _check_url(url: str, *, allow_private: bool) -> None:
+async def _check_url(url: str, *, allow_private: bool, resolve: Resolve) -> None:
     """Refuse a URL that can never be called.
 
     A host without an address is let through: it may get one, and every attempt looks again.
     """
     try:
-        await vetted_address(parsed(url), allow_private=allow_private)
+        await vetted_address(parsed(url), allow_private=allow_private, resolve=resolve)
     except TargetForbidden as error:
         raise Unprocessable(
             "webhook_url_forbidden",
@@ -211,5 +219,5 @@ def _too_many() -> Conflict:
     )
 
 
-def _unknown(webhook_id: UUID) -> NotFound:
-    return NotFound("webhook_unknown", f"there is no webhook endpoint {webhook_id}")
+def _not_found(webhook_id: UUID) -> NotFound:
+    return NotFound("webhook_not_found", f"there is no webhook endpoint {webhook_id}")

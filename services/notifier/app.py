@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from services.notifier.api import router
 from services.notifier.consumer import subscription
 from services.notifier.delivery import DeliveryWorker
+from services.notifier.guard import Resolver
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
 from shared.platform.auth import Authenticator
@@ -28,9 +29,10 @@ def build(stopping: Stopping) -> Service:
         bus_url=settings.bus_url,
         stop_seconds=settings.stop_seconds,
     )
+    resolver = Resolver()
     worker = DeliveryWorker(
         engine,
-        Sender(allow_private=settings.webhook_allow_private),
+        Sender(allow_private=settings.webhook_allow_private, resolve=resolver),
         stopping,
         owner=bus.presence.instance,
         retry_scale=settings.webhook_retry_scale,
@@ -51,5 +53,11 @@ def build(stopping: Stopping) -> Service:
     async def checks() -> Sequence[Check]:
         return [await database_check(engine), *await bus.checks(), worker.check()]
 
-    routes = router(engine, authenticator, publish=bus.publish, allow_private=settings.webhook_allow_private)
+    routes = router(
+        engine,
+        authenticator,
+        publish=bus.publish,
+        allow_private=settings.webhook_allow_private,
+        resolve=resolver,
+    )
     return Service("notifier", lifespan, checks, routes)

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.notifier import repository
-from services.notifier.repository import Attempt, Claimed
+from services.notifier.attempts import Attempt, Claimed
 from services.notifier.schedule import verdict_after
 from services.notifier.sender import LANE_SIZE, Sender
 from services.notifier.signing import signed_headers

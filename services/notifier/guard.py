@@ -10,12 +10,17 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from threading import Thread
 
 import httpx
 
 MAX_URL_LENGTH = 2048
 RESOLVE_SECONDS = 5.0
+LOOKUPS = (
+    8  # at once; one that hangs takes up to 30 s, so that a name server that is away must not collect threads
+)
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -108,16 +113,14 @@ def parsed(url: str) -> httpx.URL:
     return target
 
 
-async def vetted_address(target: httpx.URL, *, allow_private: bool, resolve: Resolve | None = None) -> str:
-    """The address to dial for `target`: its host is resolved once, here.
+async def vetted_address(target: httpx.URL, *, allow_private: bool, resolve: Resolve) -> str:
+    """The address to dial for `target`: its host is resolved once, here; one that is an address already, never.
 
     Raises:
         TargetForbidden: any of the addresses is forbidden, unless `allow_private`.
         TargetUnresolvable: there is none.
     """
-    port = target.port or (443 if target.scheme == "https" else 80)
-    found = await (resolve or resolve_host)(target.raw_host.decode("ascii"), port)
-    addresses = [ip_address(address) for address in found]
+    addresses = await _addresses(target, resolve)
     if not addresses:
         raise TargetUnresolvable("the host has no address")
     if not allow_private and any(is_forbidden(address) for address in addresses):
@@ -125,16 +128,64 @@ async def vetted_address(target: httpx.URL, *, allow_private: bool, resolve: Res
     return str(addresses[0])
 
 
-async def resolve_host(host: str, port: int) -> Sequence[str]:
-    """The addresses of `host` by the system's resolver, best first (RFC 6724). It reads octal and hex IPv4 too.
+async def _addresses(target: httpx.URL, resolve: Resolve) -> list[IPv4Address | IPv6Address]:
+    host = target.raw_host.decode("ascii")
+    with suppress(ValueError):
+        return [ip_address(host)]
+    port = target.port or (443 if target.scheme == "https" else 80)
+    return [ip_address(address) for address in await resolve(host, port)]
 
-    Raises:
-        TargetUnresolvable: unknown host, or no answer within 5 s.
+
+class Resolver:
+    """Looks hosts up with the system's resolver, in threads of its own.
+
+    getaddrinfo hangs as long as a name server does, and cannot be stopped. In asyncio's threads it would hold up
+    all that the process does there, and its end; these here are few, and nobody waits for them.
     """
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(RESOLVE_SECONDS):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
-        raise TargetUnresolvable("the host cannot be resolved") from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+    def __init__(self, lookups: int = LOOKUPS) -> None:
+        self._room = asyncio.Semaphore(lookups)
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """The addresses of `host`, best first (RFC 6724). It reads octal and hex IPv4 too.
+
+        Raises:
+            TargetUnresolvable: unknown host, or no answer within 5 s.
+        """
+        try:
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                await self._room.acquire()
+                return await self._looked_up(host, port)
+        except (OSError, UnicodeError) as error:  # TimeoutError is an OSError
+            raise TargetUnresolvable("the host cannot be resolved") from error
+
+    def _looked_up(self, host: str, port: int) -> "asyncio.Future[list[str]]":
+        """Ask in a new thread, which gives its place back when it ends, however long that takes."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[str]] = loop.create_future()
+
+        def look() -> None:
+            found: list[str] | Exception
+            try:
+                entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                found = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+            except Exception as error:  # noqa: BLE001 - raised where it is waited for
+                found = error
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(settle, found)
+
+        def settle(found: list[str] | Exception) -> None:
+            self._room.release()
+            if answer.done():  # given up
+                return
+            if isinstance(found, Exception):
+                answer.set_exception(found)
+            else:
+                answer.set_result(found)
+
+        try:
+            Thread(target=look, name="notifier.lookup", daemon=True).start()
+        except RuntimeError:  # the process may have no more threads
+            self._room.release()
+            raise
+        return answer

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from shared.contracts.datasets import row_errors_in
 from shared.contracts.events import AnyEvent, Counts, ImportCompleted, ImportFailed
 
 # Stored with every fingerprint: new rules make a new version, and old groups stay what they were.
@@ -82,13 +83,16 @@ def from_import(event: AnyEvent) -> Reported | None:
     if isinstance(data, ImportFailed):
         summary = f"import of {data.file_name} failed: {data.error_message}"
         return _by_import(event, data, "import_failed", summary, detail=data.error_code)
-    if isinstance(data, ImportCompleted) and data.rows_rejected + data.rows_duplicate > 0:
-        summary = (
-            f"{data.rows_rejected} rejected and {data.rows_duplicate} duplicate"
-            f" of {data.rows_processed} rows in {data.file_name}"
-        )
+    if isinstance(data, ImportCompleted) and (count := _row_errors(data)):
+        duplicate = count - data.rows_rejected
+        what = f"{data.rows_rejected} rejected" + (f" and {duplicate} duplicate" if duplicate else "")
+        summary = f"{what} of {data.rows_processed} records in {data.file_name}"
         return _by_import(event, data, "row_errors", summary, detail=data.dataset)
     return None
+
+
+def _row_errors(data: ImportCompleted) -> int:
+    return row_errors_in(data.dataset, rejected=data.rows_rejected, duplicate=data.rows_duplicate)
 
 
 def _by_import(

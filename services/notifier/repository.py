@@ -1,8 +1,6 @@
 """SQL of webhook endpoints, their deliveries and the attempts. The caller's transaction, always."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.notifier.attempts import Attempt, Claimed
 from services.notifier.schedule import Verdict
 from services.notifier.tables import attempts, deliveries, endpoints
 from shared.platform.database import advisory_key
@@ -32,30 +31,6 @@ from shared.platform.database import advisory_key
 LEASE_SECONDS = 60.0
 
 _SHOWN = [column for column in endpoints.c if column is not endpoints.c.secret]
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """A delivery leased to this process, with all that its next attempt needs."""
-
-    id: UUID
-    endpoint_id: UUID
-    event_type: str
-    body: bytes
-    attempts_made: int
-    url: str
-    secret: str
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What one attempt was and what came back. `response_status` is None where nothing was answered."""
-
-    attempted_at: datetime
-    latency_ms: int
-    response_status: int | None = None
-    response_body: str | None = None
-    error: str | None = None
 
 
 async def lock_endpoints(connection: AsyncConnection, tenant: str) -> None:
@@ -148,7 +123,7 @@ _CLAIM = text("""
     SET lease_owner = :owner, leased_until = now() + make_interval(secs => :lease)
     FROM locked, notifier.endpoints e
     WHERE d.id = locked.id AND e.id = d.endpoint_id
-    RETURNING d.id, d.endpoint_id, d.event_type, d.body, d.attempts_made, e.url, e.secret
+    RETURNING d.id, d.endpoint_id, d.body, d.attempts_made, e.url, e.secret
 """).bindparams(bindparam("busy", type_=ARRAY(Uuid)), bindparam("in_flight", type_=ARRAY(Integer)))
 
 

@@ -14,8 +14,8 @@ from uuid import UUID
 
 import httpx
 
+from services.notifier.attempts import Attempt
 from services.notifier.guard import Resolve, TargetRefused, parsed, vetted_address
-from services.notifier.repository import Attempt
 from shared.platform.logs import get_logger
 
 TOTAL_SECONDS = 15.0  # Standard Webhooks 1.0 recommends 15 to 30
@@ -41,7 +41,7 @@ class Sender:
         self,
         *,
         allow_private: bool,
-        resolve: Resolve | None = None,
+        resolve: Resolve,
         tls: ssl.SSLContext | None = None,
         total_seconds: float = TOTAL_SECONDS,
         connect_seconds: float = CONNECT_SECONDS,

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from shared.platform.settings import PlatformSettings
+from shared.platform.settings import ApiSettings
 
 
-class Settings(PlatformSettings):
+class Settings(ApiSettings):
     """The environment variables `PENSTOCK_*` that the notifier reads."""
 
     webhook_allow_private: bool = Field(

@@ -6,14 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, StringConstraints
 
+from shared.platform.paging import without_nul
+
 EXTRA_BYTES = 16 * 1024
 EXTRA_DEPTH = 32  # levels of nesting; far below what breaks a JSON library
-
-
-def _storable(value: str) -> str:
-    if "\0" in value:
-        raise ValueError("holds a NUL character")
-    return value
 
 
 def _small_json(value: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +20,7 @@ def _small_json(value: dict[str, Any]) -> dict[str, Any]:
     if len(document) > EXTRA_BYTES:
         raise ValueError(f"is longer than {EXTRA_BYTES} bytes of JSON")
     for text in _strings(value, EXTRA_DEPTH):
-        _storable(text)
+        without_nul(text)
     return value
 
 
@@ -39,10 +35,10 @@ def _strings(value: Any, depth: int) -> Iterator[str]:
 
 
 Line = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), AfterValidator(_storable)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255), AfterValidator(without_nul)
 ]
 LongLine = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1024), AfterValidator(_storable)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1024), AfterValidator(without_nul)
 ]
-Paragraph = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_storable)]
+Paragraph = Annotated[str, StringConstraints(max_length=2000), AfterValidator(without_nul)]
 SmallJson = Annotated[dict[str, Any], AfterValidator(_small_json)]

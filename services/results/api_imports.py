@@ -7,12 +7,11 @@ from fastapi import APIRouter, Depends, Query
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.results import queries
-from services.results.cursors import FoundableText
-from services.results.paging import Cursor, Limit
 from services.results.resources import ImportDetail, ImportPage, RowErrorPage, Status
 from services.results.stream import STREAM_HEADERS, EventStream, Watches
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
+from shared.platform.paging import Cursor, Limit, StorableText
 
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -33,8 +32,8 @@ def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches) -
         *,
         caller: Annotated[Principal, reader],
         status: Annotated[Status | None, Query(description="Only imports with this status")] = None,
-        dataset: Annotated[FoundableText | None, Query(description="Only files of this dataset")] = None,
-        source: Annotated[FoundableText | None, Query(description="Only files of this source")] = None,
+        dataset: Annotated[StorableText | None, Query(description="Only files of this dataset")] = None,
+        source: Annotated[StorableText | None, Query(description="Only files of this source")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> ImportPage:
@@ -73,8 +72,8 @@ def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches) -
         *,
         import_id: UUID,
         caller: Annotated[Principal, reader],
-        code: Annotated[FoundableText | None, Query(description="Only errors with this code")] = None,
-        column: Annotated[FoundableText | None, Query(description="Only errors of this column")] = None,
+        code: Annotated[StorableText | None, Query(description="Only errors with this code")] = None,
+        column: Annotated[StorableText | None, Query(description="Only errors of this column")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> RowErrorPage:

@@ -6,12 +6,11 @@ from fastapi import APIRouter, Depends, Path, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.results import queries
-from services.results.cursors import FoundableText
-from services.results.paging import Cursor, Limit
 from services.results.resources import DatasetPage, Record, RecordPage
 from shared.contracts.datasets import Dataset, datasets
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
+from shared.platform.paging import Cursor, Limit, StorableText
 
 
 async def _declared(dataset: Annotated[str, Path(description="As `GET /datasets` names it")]) -> Dataset:
@@ -52,7 +51,7 @@ def records_router(engine: AsyncEngine, auth: Authenticator) -> APIRouter:
     async def get_record(
         caller: Annotated[Principal, reader],
         declared: Declared,
-        record_id: Annotated[FoundableText, Path(description="The record's `id`; may contain `/`")],
+        record_id: Annotated[StorableText, Path(description="The record's `id`; may contain `/`")],
     ) -> Record:
         async with engine.connect() as connection:
             return await queries.get_record(connection, caller.tenant, declared, record_id)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -28,6 +28,7 @@ from services.results.resources import (
 from services.results.tables import AnyRow, records_view
 from shared.contracts.datasets import Dataset, datasets
 from shared.contracts.problems import NotFound
+from shared.platform.paging import page_of
 
 
 async def get_import(connection: AsyncConnection, tenant: str, import_id: UUID) -> Import:
@@ -65,12 +66,12 @@ async def list_imports(
     Raises:
         Unprocessable: `cursor_invalid`.
     """
-    after = import_cursors.decode("imports", cursor) if cursor else None
+    after = import_cursors.decode("imports", cursor)
     rows = await repository.list_imports(connection, tenant, equal=equal, after=after, limit=limit + 1)
     now = datetime.now(UTC)
-    last = _last_of_more(rows, limit)
+    page, last = page_of(rows, limit)
     return ImportPage(
-        items=[import_of(row, now) for row in rows[:limit]],
+        items=[import_of(row, now) for row in page],
         next_cursor=last and import_cursors.encode("imports", (last.uploaded_at, last.import_id)),
     )
 
@@ -91,14 +92,14 @@ async def list_row_errors(
         Unprocessable: `cursor_invalid`.
     """
     this = f"errors/{import_id}"
-    after = row_error_cursors.decode(this, cursor) if cursor else None
+    after = row_error_cursors.decode(this, cursor)
     await _import_row(connection, tenant, import_id)
     rows = await repository.list_row_errors(
         connection, tenant, import_id, equal=equal, after=after, limit=limit + 1
     )
-    last = _last_of_more(rows, limit)
+    page, last = page_of(rows, limit)
     return RowErrorPage(
-        items=[row_error_of(row) for row in rows[:limit]],
+        items=[row_error_of(row) for row in page],
         next_cursor=last and row_error_cursors.encode(this, (last.row_number, last.ordinal)),
     )
 
@@ -107,7 +108,7 @@ async def get_receipt(connection: AsyncConnection, tenant: str, import_id: UUID)
     """The final balance of an import.
 
     Raises:
-        NotFound: `import_not_found`; `receipt_not_ready` while it runs; `receipt_none` if it failed.
+        NotFound: `import_not_found`; `receipt_not_ready` while it runs; `receipt_not_found` if it failed.
     """
     row = await _import_row(connection, tenant, import_id)
     document = await repository.find_receipt(connection, tenant, import_id)
@@ -115,7 +116,7 @@ async def get_receipt(connection: AsyncConnection, tenant: str, import_id: UUID)
         return document
     if row.status in ENDED:
         raise NotFound(
-            "receipt_none",
+            "receipt_not_found",
             f"import {import_id} {row.status} and has no receipt",
             hint="only an import that reached its file's end has one; see `error_message` of the import",
         )
@@ -135,12 +136,12 @@ async def list_records(
         Unprocessable: `cursor_invalid`.
     """
     this = f"records/{dataset.name}"
-    after = record_cursors.decode(this, cursor) if cursor else None
+    after = record_cursors.decode(this, cursor)
     view = records_view(dataset)
     rows = await repository.list_records(connection, view, tenant, after=after, limit=limit + 1)
-    last = _last_of_more(rows, limit)
+    page, last = page_of(rows, limit)
     return RecordPage(
-        items=[record_of(row) for row in rows[:limit]],
+        items=[record_of(row) for row in page],
         next_cursor=last and record_cursors.encode(this, last.key),
     )
 
@@ -165,12 +166,12 @@ def find_dataset(name: str) -> Dataset:
     """The declared dataset of that name.
 
     Raises:
-        NotFound: `dataset_unknown`, with those there are.
+        NotFound: `dataset_not_found`, with those there are.
     """
     declared = datasets()
     if name not in declared:
         raise NotFound(
-            "dataset_unknown",
+            "dataset_not_found",
             f"there is no dataset {name!r}",
             hint=f"there are: {', '.join(declared)}",
             datasets=list(declared),
@@ -196,7 +197,3 @@ async def _import_row(connection: AsyncConnection, tenant: str, import_id: UUID)
             hint="the id is what `id` says in the answer to the upload, and in GET /api/v1/imports",
         )
     return row
-
-
-def _last_of_more(rows: Sequence[AnyRow], limit: int) -> AnyRow | None:
-    return rows[limit - 1] if len(rows) > limit else None

@@ -1,7 +1,7 @@
 """Settings of the results service."""
 
-from shared.platform.settings import PlatformSettings
+from shared.platform.settings import ApiSettings
 
 
-class Settings(PlatformSettings):
-    """The environment of `penstock serve results`: what every service has, and nothing more."""
+class Settings(ApiSettings):
+    """The environment of `penstock serve results`: what every service with an API has."""

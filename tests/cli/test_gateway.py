@@ -1,8 +1,12 @@
 """The table of routes, and the gateway's page of all APIs."""
 
+import re
+from contextlib import nullcontext
+
+import httpx
 import pytest
 
-from penstock.gateway import merged
+from penstock.gateway import gateway, merged
 from penstock.registry import NAMES, build
 from shared.contracts.routes import ROUTES, service_for
 from shared.platform.service import Stopping, compose
@@ -51,3 +55,14 @@ def test_schemas_of_one_name_and_two_meanings_are_told_apart() -> None:
     assert one["paths"]["/a"]["get"]["$ref"] == "#/components/schemas/Page"
     assert one["paths"]["/b"]["get"]["$ref"] == "#/components/schemas/Page_b"
     assert schemas["Page_b"] == {"type": "array"}
+
+
+async def test_the_page_of_all_apis_needs_nothing_from_elsewhere() -> None:
+    transport = httpx.ASGITransport(gateway({}, nullcontext))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        page = (await client.get("/docs")).text
+        wanted = re.findall(r"(?:href|src)=\"([^\"]+)\"", page)
+        assert len(wanted) == 3, page
+        for path in wanted:
+            assert path.startswith("/docs/assets/")
+            assert (await client.get(path)).status_code == 200

@@ -20,6 +20,15 @@ GOOD = {
 }
 
 
+DATABASE, STORE, SECRET = GOOD
+NEEDED = {
+    "upload": {DATABASE, STORE, SECRET},
+    "processor": {DATABASE, STORE},
+    "results": {DATABASE, SECRET},
+    "notifier": {DATABASE, SECRET},
+}
+
+
 def test_the_command_line_and_the_registry_know_the_same_services() -> None:
     assert SERVICES == NAMES
 
@@ -30,7 +39,7 @@ def test_each_missing_setting_is_one_line(service: str) -> None:
 
     assert done.returncode == 2
     lines = done.stderr.splitlines()
-    assert [line.split()[0] for line in lines] == list(GOOD)
+    assert sorted(line.split()[0] for line in lines) == sorted(NEEDED[service])
     assert all(" is not set" in line and "Example: PENSTOCK_" in line for line in lines)
 
 
@@ -90,6 +99,53 @@ def _is_ready(port: int) -> bool:
         return httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
     except httpx.TransportError:
         return False
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_a_database_that_is_away_is_one_line(service: str) -> None:
+    done = penstock(
+        "serve", service, "--port", str(free_port()), **(GOOD | {"PENSTOCK_LOG_LEVEL": "warning"})
+    )
+
+    assert done.returncode == 3
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"{service} cannot start: the database at 127.0.0.1:1/penstock cannot be used: ")
+    assert line.endswith("Start it, or mend PENSTOCK_DATABASE_URL")
+
+
+def test_a_rabbitmq_that_is_away_is_one_line(environment: dict[str, str]) -> None:
+    away = {"PENSTOCK_BUS_URL": "amqp://penstock:hush@127.0.0.1:1/", "PENSTOCK_LOG_LEVEL": "warning"}
+
+    done = penstock("serve", "results", "--port", str(free_port()), **(environment | away))
+
+    assert done.returncode == 3
+    *_, line = done.stderr.splitlines()
+    assert line.startswith("results cannot start: RabbitMQ at 127.0.0.1:1 cannot be used: ")
+    assert line.endswith("Start it, or mend PENSTOCK_BUS_URL")
+    assert "Traceback" not in done.stderr
+    assert "hush" not in done.stderr
+
+
+async def test_a_database_without_penstock_is_one_line(
+    environment: dict[str, str], postgres_url: str
+) -> None:
+    values = environment | {"PENSTOCK_DATABASE_URL": postgres_url, "PENSTOCK_LOG_LEVEL": "warning"}
+
+    done = penstock("serve", "upload", "--port", str(free_port()), **values)
+
+    assert done.returncode == 3
+    [line] = done.stderr.splitlines()
+    assert line.endswith("Run `penstock migrate`")
+
+
+def test_the_traceback_is_there_for_those_who_ask() -> None:
+    done = penstock(
+        "serve", "results", "--port", str(free_port()), **(GOOD | {"PENSTOCK_LOG_LEVEL": "debug"})
+    )
+
+    assert done.returncode == 3
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("results cannot start: ")
 
 
 def test_migrate(database_url: str) -> None:

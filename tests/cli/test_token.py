@@ -1,5 +1,6 @@
-"""`penstock token create`: tokens that the services take."""
+"""`penstock token`: tokens that the services take, until they are revoked."""
 
+import re
 from pathlib import Path
 
 import httpx
@@ -44,6 +45,58 @@ def test_an_api_key_is_kept_in_the_database(running: Up) -> None:
     key = done.stdout.strip()
     assert key.startswith("psk_"), done.stderr
     assert status(running, key) == 200
+
+
+@pytest.mark.parametrize("named", ["psk_{prefix}", "{prefix}", "{key}"])
+def test_a_revoked_api_key_opens_nothing_and_others_still_do(running: Up, named: str) -> None:
+    home = str(running.home)
+    arguments = ("token", "create", "--tenant", "mill", "--scope", "imports:read", "--api-key")
+    key, other = (penstock(*arguments, PENSTOCK_HOME=home).stdout.strip() for _ in range(2))
+    prefix = key.split("_")[1]
+
+    done = penstock("token", "revoke", named.format(prefix=prefix, key=key), PENSTOCK_HOME=home)
+
+    assert (done.returncode, done.stdout) == (0, f"psk_{prefix} of tenant mill is revoked.\n"), done.stderr
+    assert (status(running, key), status(running, other)) == (401, 200)
+
+
+def test_revoking_twice_keeps_the_first_time_and_the_list_shows_it(running: Up) -> None:
+    home = str(running.home)
+    created = penstock(
+        "token", "create", "--tenant", "list-mill", "--scope", "records:read", "--scope", "imports:read",
+        "--days", "3", "--api-key", PENSTOCK_HOME=home,
+    )  # fmt: skip
+    name = created.stdout[:16]
+
+    def listed() -> str:
+        lines = penstock("token", "list", PENSTOCK_HOME=home).stdout.splitlines()
+        assert lines[0].split() == ["KEY", "TENANT", "CREATED", "EXPIRES", "REVOKED", "SCOPES"]
+        [found] = [line for line in lines if line.startswith(name)]
+        return found
+
+    assert re.fullmatch(rf"{name}  list-mill +(\S+ \S+Z)  (\S+ \S+Z)  - +imports:read records:read", listed())
+    assert penstock("token", "revoke", name, PENSTOCK_HOME=home).returncode == 0
+    once = listed()
+    assert re.search(r"(\S+ \S+Z  ){3}imports:read", once)
+    assert penstock("token", "revoke", name, PENSTOCK_HOME=home).returncode == 0
+    assert listed() == once
+    assert created.stdout.strip() not in penstock("token", "list", PENSTOCK_HOME=home).stdout
+
+
+def test_a_key_that_is_not_there_cannot_be_revoked_and_is_not_shown(running: Up) -> None:
+    done = penstock("token", "revoke", "psk_0123456789ab_the-secret", PENSTOCK_HOME=str(running.home))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no API key that begins with 'psk_0123456789ab'" in done.stderr
+    assert "the-secret" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("revoke", "psk_0123456789ab")])
+def test_no_database_to_look_in(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = penstock("token", *arguments, PENSTOCK_HOME=str(tmp_path / "nowhere"))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "has no database; run `penstock up` once" in done.stderr
 
 
 def test_an_api_key_of_a_home_at_rest(home: Path) -> None:

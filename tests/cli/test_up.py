@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from penstock import samples
+from penstock.local.processes import free_port
 from tests.cli.given import Up, penstock, products, wait_until
 
 
@@ -130,6 +131,22 @@ def test_exit_when_done_fails_when_a_sample_ended_otherwise(home: Path) -> None:
 
     assert up.process.wait(60) == 1
     assert "products.csv: rows_inserted is 0, must be 280" in up.output
+
+
+def test_a_rabbitmq_that_is_not_there_is_said_without_a_traceback_and_all_is_stopped(home: Path) -> None:
+    done = penstock(
+        "up",
+        "--port",
+        str(free_port()),
+        PENSTOCK_HOME=str(home),
+        PENSTOCK_BUS_URL="amqp://u:hush@127.0.0.1:1/",
+    )
+
+    assert done.returncode == 3
+    assert "RabbitMQ at 127.0.0.1:1 cannot be used" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert "hush" not in done.stderr
+    assert not (home / "postgres" / "postmaster.pid").exists()
 
 
 def test_a_database_that_is_not_there_is_said_in_one_line(home: Path) -> None:

@@ -101,7 +101,8 @@ async def test_first_start_makes_a_database(open_folder: Path, start: Start):
     assert (await query(server.url, "SHOW server_version")).startswith("18.")
     assert await query(server.url, "SHOW server_encoding") == "UTF8"
     assert await query(server.url, "SELECT lower('ÄÉ') COLLATE \"C\" < 'z'") is False
-    assert server.data_dir == open_folder / "home" / "postgres"
+    assert server.data_dir.parent == open_folder / "home"
+    assert server.data_dir == (open_folder / "home" / "postgres").resolve()
     assert server.data_dir.stat().st_mode & 0o777 == 0o700
 
 
@@ -219,9 +220,23 @@ async def test_server_whose_socket_was_taken_away_is_started_again(open_folder: 
     assert await query(again.url, "SELECT 1") == 1
 
 
+async def test_home_deleted_under_a_running_server(open_folder: Path, start: Start):
+    server = start(open_folder / "home")
+    shutil.rmtree(open_folder / "home")
+
+    anew = start(open_folder / "home")
+    os.kill(server.pid, signal.SIGQUIT)  # what the server does to itself once it misses its lock file
+    assert postgres.wait_until(lambda: not is_alive(server), 10)
+
+    assert anew.pid != server.pid
+    assert await query(anew.url, "SELECT 1") == 1
+    assert start(open_folder / "home") == anew
+
+
 async def test_interrupted_first_start_is_begun_anew(open_folder: Path, start: Start):
-    (open_folder / "home" / "postgres.part").mkdir(parents=True)
-    (open_folder / "home" / "postgres.part" / "half").touch()
+    (open_folder / "home" / "postgres-1.part").mkdir(parents=True)
+    (open_folder / "home" / "postgres-1.part" / "half").touch()
+    (open_folder / "home" / "postgres").symlink_to("postgres-1")
 
     assert await query(start(open_folder / "home").url, "SELECT 1") == 1
 

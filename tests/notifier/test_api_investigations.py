@@ -165,7 +165,7 @@ async def test_filters_and_pages(notifier):
 async def test_a_tenant_sees_only_its_own(notifier):
     logged = (await log(notifier)).json()
     path = f"/investigations/{logged['investigation_id']}"
-    assert (await notifier.call("GET", path, tenant="other")).json()["code"] == "investigation_unknown"
+    assert (await notifier.call("GET", path, tenant="other")).json()["code"] == "investigation_not_found"
     assert await investigations(notifier, tenant="other") == []
     mine = (await log(notifier, tenant="other")).json()
     assert (mine["outcome"], mine["count"]) == ("created", 1)

@@ -75,7 +75,7 @@ async def test_a_tenant_sees_only_its_own(notifier):
     webhook = await notifier.webhook(URL)
     for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/deliveries")):
         response = await notifier.call(method, f"/webhooks/{webhook['id']}{path}", tenant="other")
-        assert (response.status_code, response.json()["code"]) == (404, "webhook_unknown")
+        assert (response.status_code, response.json()["code"]) == (404, "webhook_not_found")
     assert (await notifier.call("GET", "/webhooks", tenant="other")).json()["items"] == []
     assert (await notifier.call("GET", f"/webhooks/{webhook['id']}")).status_code == 200
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from services.notifier.delivery import MAX_IN_FLIGHT
+from services.notifier.guard import Resolver
 from services.notifier.sender import KEPT_BYTES, LANE_SIZE, Sender
 from shared.platform.presence import Presence
 from tests.notifier.conftest import running
@@ -182,7 +183,7 @@ async def test_two_processes_send_each_delivery_once(environment, publish, event
 
 @pytest.fixture
 async def sender():
-    sender = Sender(allow_private=True, total_seconds=0.5, connect_seconds=0.3)
+    sender = Sender(allow_private=True, resolve=Resolver(), total_seconds=0.5, connect_seconds=0.3)
     yield sender
     await sender.close()
 

@@ -54,8 +54,22 @@ def test_imports_with_row_errors_of_one_source_and_dataset_are_one_group():
     assert one is not None
     assert other is not None
     assert one.fingerprint == other.fingerprint
-    assert one.summary == "2 rejected and 0 duplicate of 10 rows in Bücher März.csv"
+    assert one.summary == "2 rejected of 10 records in Bücher März.csv"
+    assert other.summary == "0 rejected and 1 duplicate of 10 records in other.csv"
     assert (one.stage, one.reason, one.supplier) == ("process", "row_errors", "acme-books")
+
+
+def test_an_overwritten_duplicate_is_no_row_error():
+    assert from_import(completed(dataset="products", rows_inserted=9, rows_duplicate=1)) is None
+    mixed = from_import(
+        completed(dataset="products", rows_inserted=8, rows_duplicate=1, rows_rejected=1, file_name="p.csv")
+    )
+    assert mixed is not None
+    assert mixed.summary == "1 rejected of 10 records in p.csv"
+
+
+def test_a_dataset_of_a_newer_sender_reports_its_duplicates():
+    assert from_import(completed(dataset="tractors", rows_inserted=9, rows_duplicate=1)) is not None
 
 
 def test_failures_are_grouped_by_their_code():

@@ -1,16 +1,21 @@
-"""Where webhooks may go: vectors of addresses and URLs."""
+"""Where webhooks may go: vectors of addresses and URLs, and name servers that do not answer."""
 
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
 from ipaddress import ip_address
 
 import httpx
 import pytest
 
 from services.notifier.guard import (
+    Resolver,
     TargetForbidden,
     TargetUnresolvable,
     is_forbidden,
     parsed,
-    resolve_host,
     vetted_address,
 )
 
@@ -72,7 +77,7 @@ def test_malformed_urls(url):
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "017700000001", "127.1", "localhost", "[::1]"])
 async def test_every_spelling_of_loopback_is_judged_by_what_it_resolves_to(host):
     with pytest.raises(TargetForbidden):
-        await vetted_address(parsed(f"http://{host}/"), allow_private=False)
+        await vetted_address(parsed(f"http://{host}/"), allow_private=False, resolve=Resolver())
 
 
 async def test_one_forbidden_address_among_several_is_enough():
@@ -100,4 +105,69 @@ async def test_the_resolver_gets_the_ascii_name_and_the_port():
 @pytest.mark.parametrize("host", ["does-not-exist.invalid", "a" * 70 + ".example"])
 async def test_unknown_hosts(host):
     with pytest.raises(TargetUnresolvable):
-        await resolve_host(host, 80)
+        await Resolver()(host, 80)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "8.8.8.8"])
+async def test_an_address_is_not_looked_up(host):
+    async def resolve(host: str, port: int) -> list[str]:
+        pytest.fail("asked")
+
+    found = await vetted_address(parsed(f"http://{host}/"), allow_private=True, resolve=resolve)
+    assert found == host.strip("[]")
+
+
+@pytest.fixture
+def name_server_away(monkeypatch):
+    """Look-ups hang until the test ends; the names that were asked for."""
+    asked, over = [], threading.Event()
+
+    def hang(host, *_, **__):
+        asked.append(host)
+        over.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+
+    monkeypatch.setattr("services.notifier.guard.socket.getaddrinfo", hang)
+    monkeypatch.setattr("services.notifier.guard.RESOLVE_SECONDS", 0.2)
+    yield asked
+    over.set()
+
+
+async def test_a_name_server_that_hangs_holds_up_nothing_else(name_server_away):
+    resolve = Resolver(lookups=2)
+    lookups = [asyncio.create_task(resolve(f"{number}.example", 80)) for number in range(50)]
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(0.1):
+        assert await asyncio.to_thread(lambda: "done") == "done"
+    ended = await asyncio.gather(*lookups, return_exceptions=True)
+    assert {type(error) for error in ended} == {TargetUnresolvable}
+    assert name_server_away == ["0.example", "1.example"]
+
+
+async def test_a_place_is_free_again_when_the_name_server_has_answered(monkeypatch):
+    def no_such_host(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "no such host")
+
+    monkeypatch.setattr("services.notifier.guard.socket.getaddrinfo", no_such_host)
+    resolve = Resolver(lookups=1)
+    for _ in range(3):
+        with pytest.raises(TargetUnresolvable):
+            await resolve("nowhere.example", 80)
+
+
+def test_a_process_ends_without_waiting_for_a_name_server():
+    program = """
+import asyncio, socket, time
+from services.notifier import guard
+
+socket.getaddrinfo = lambda *_, **__: time.sleep(60)
+guard.RESOLVE_SECONDS = 0.1
+try:
+    asyncio.run(guard.Resolver()("example.com", 80))
+except guard.TargetUnresolvable:
+    print("refused")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert done.stdout == "refused\n"

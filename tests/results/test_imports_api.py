@@ -212,7 +212,7 @@ async def test_a_failed_import_has_no_receipt(results: Results, happen: Happen) 
     import_id = uuid4()
     await happen(uploaded(import_id), failed(import_id))
     answer = await results.get(f"/imports/{import_id}/receipt")
-    assert (answer.status_code, answer.json()["code"]) == (404, "receipt_none")
+    assert (answer.status_code, answer.json()["code"]) == (404, "receipt_not_found")
 
 
 async def test_an_id_that_is_none_is_refused(results: Results) -> None:

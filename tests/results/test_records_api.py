@@ -61,7 +61,7 @@ async def test_pages_walk_every_record_once_while_more_arrive(results: Results, 
 @pytest.mark.parametrize("path", ["/records/nothing", "/records/nothing/1", "/datasets/nothing"])
 async def test_an_unknown_dataset_lists_those_there_are(results: Results, path: str) -> None:
     answer = await results.get(path)
-    assert (answer.status_code, answer.json()["code"]) == (404, "dataset_unknown")
+    assert (answer.status_code, answer.json()["code"]) == (404, "dataset_not_found")
     assert {"books", "products"} <= set(answer.json()["datasets"])
 
 

@@ -1,0 +1,76 @@
+"""What `penstock up` does about samples when something is wrong that nobody thought of."""
+
+import json
+import os
+import signal
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from penstock import samples, welcome
+from penstock.home import Home
+from penstock.welcome import Options, Welcome
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The signals that were sent, (process, number) each; none arrives."""
+    found: list[tuple[int, int]] = []
+    monkeypatch.setattr(welcome.os, "kill", lambda process, number: found.append((process, number)))
+    return found
+
+
+class ReadyClient:
+    """A Penstock that is ready at once."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __enter__(self) -> "ReadyClient":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def wait_until_ready(self) -> None: ...
+
+
+@pytest.mark.parametrize("error", [KeyError("rows_detected"), json.JSONDecodeError("no JSON", "<html>", 0)])
+def test_an_error_nobody_thought_of_ends_a_demo_with_1(
+    error: Exception, sent: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: Any, **__: Any) -> list[str]:
+        raise error
+
+    monkeypatch.setattr(welcome, "PenstockClient", ReadyClient)
+    monkeypatch.setattr(samples, "import_all", fail)
+    output = StringIO()
+    shown = Welcome(
+        Options(exit_when_done=True), Home(tmp_path), "token", Console(file=output), begun_before=False
+    )
+
+    shown._run()
+
+    assert sent == [(os.getpid(), signal.SIGTERM)]
+    assert shown.exit_code == 1
+    assert f"the samples were not imported: {type(error).__name__}: {error}" in output.getvalue()
+
+
+def test_a_terminal_that_cannot_be_written_to_ends_a_demo_too(
+    sent: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(welcome, "PenstockClient", ReadyClient)
+    monkeypatch.setattr(welcome, "say", fail)
+    shown = Welcome(
+        Options(samples=False, exit_when_done=True), Home(tmp_path), "token", Console(), begun_before=False
+    )
+
+    with pytest.raises(BrokenPipeError):
+        shown._run()
+
+    assert sent == [(os.getpid(), signal.SIGTERM)]
+    assert shown.exit_code == 1
