@@ -50,7 +50,7 @@ def _options(
 
 @app.command()
 def up(
-    port: Annotated[int, typer.Option(help="TCP port of the HTTP API.")] = 8000,
+    port: Annotated[int, typer.Option(help="TCP port of the HTTP API.", min=1, max=65535)] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     no_samples: Annotated[bool, typer.Option("--no-samples", help="Do not import the samples.")] = False,
     exit_when_done: Annotated[
@@ -69,7 +69,7 @@ def up(
     move it to servers of yours.
     """
     from penstock.home import HomeBusy
-    from penstock.serving import CannotStart
+    from penstock.serving import CannotStart, SettingsInvalid
     from penstock.up import AddressTaken, up
     from penstock.welcome import Options
 
@@ -79,6 +79,8 @@ def up(
             code = up(options)
     except (HomeBusy, AddressTaken) as error:
         _fail(str(error), USAGE)
+    except SettingsInvalid as error:
+        _fail("\n".join(error.lines), USAGE)
     except CannotStart as error:
         _fail(str(error), NOT_STARTED)
     raise typer.Exit(code)
@@ -88,7 +90,7 @@ def up(
 def serve(
     service: Annotated[str, typer.Argument(help=f"One of: {', '.join(SERVICES)}.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="TCP port of its HTTP API and health.")] = 8000,
+    port: Annotated[int, typer.Option(help="TCP port of its HTTP API and health.", min=1, max=65535)] = 8000,
 ) -> None:
     """Run one service in this process. Its settings are environment variables, PENSTOCK_…"""
     if service not in SERVICES:

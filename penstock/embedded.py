@@ -2,17 +2,23 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Thread
+from threading import Event, Thread
+from typing import TypeVar
 
 import asyncpg
 
 from penstock.home import Home
 from penstock.local import postgres, rabbitmq
+from penstock.local.processes import LocalServerError
+from shared.platform.logs import get_logger
 
 DATABASE = "penstock"
+WATCH_SECONDS = 1.0
 STOP_SECONDS = 4.0  # a server that needs longer goes on stopping by itself
+
+log = get_logger(__name__)
 
 
 @contextmanager
@@ -25,12 +31,9 @@ def database(home: Home) -> Iterator[str]:
     if url := os.environ.get("PENSTOCK_DATABASE_URL"):
         yield url
         return
-    server = postgres.start(home.path)
-    try:
+    with _kept_running(lambda: postgres.start(home.path)) as server:
         asyncio.run(_create_database(server.url))
         yield server.url_of(DATABASE)
-    finally:
-        _stop(server)
 
 
 @contextmanager
@@ -64,17 +67,36 @@ def broker(home: Home) -> Iterator[str]:
     if url := os.environ.get("PENSTOCK_BUS_URL"):
         yield url
         return
-    node = rabbitmq.start(home.path)
-    try:
+    with _kept_running(lambda: rabbitmq.start(home.path)) as node:
         yield node.url
+
+
+ServerT = TypeVar("ServerT", postgres.LocalPostgres, rabbitmq.LocalRabbit)
+
+
+@contextmanager
+def _kept_running(start: Callable[[], ServerT]) -> Iterator[ServerT]:
+    """Start a server, start it again should it be killed, stop it at the end."""
+    running = [start()]
+    leaving = Event()
+
+    def keep() -> None:
+        while not leaving.wait(WATCH_SECONDS):
+            try:
+                running[0] = start()  # finds the server that runs, in milliseconds, or starts it
+            except LocalServerError as error:
+                log.warning("server.not_restarted", error=str(error))
+
+    keeper = Thread(target=keep, daemon=True)
+    keeper.start()
+    try:
+        yield running[0]
     finally:
-        _stop(node)
-
-
-def _stop(server: postgres.LocalPostgres | rabbitmq.LocalRabbit) -> None:
-    stop = Thread(target=server.stop, daemon=True)
-    stop.start()
-    stop.join(STOP_SECONDS)
+        leaving.set()
+        keeper.join(STOP_SECONDS)
+        stop = Thread(target=running[0].stop, daemon=True)
+        stop.start()
+        stop.join(STOP_SECONDS)
 
 
 async def _create_database(url: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from shared.client import Json
 
@@ -81,7 +82,7 @@ def summary(state: Json) -> str:
 
 def receipt_table(receipt: Json) -> Table:
     """The final balance: what was read, and what became of it."""
-    table = Table(title=f"{receipt['file_name']} → {receipt['dataset']}", title_justify="left")
+    table = Table(title=Text(f"{receipt['file_name']} → {receipt['dataset']}"), title_justify="left")
     table.add_column("records")
     table.add_column("count", justify="right")
     table.add_row("read", f"{receipt['rows_read']:,}", end_section=True)

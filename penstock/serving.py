@@ -1,9 +1,10 @@
 """`penstock serve`: one service as one process. And for `penstock up` too: why services do not start, in one line."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from importlib import import_module
 
 from aio_pika.exceptions import AMQPError
 from asyncpg import InterfaceError, PostgresError
@@ -154,6 +155,22 @@ def _place(address: str) -> str:
     url = make_url(address)
     host = url.host or url.query.get("host", "localhost")  # a folder of sockets is no host
     return f"{host}{f':{url.port}' if url.port else ''}{f'/{url.database}' if url.database else ''}"
+
+
+def check_settings(names: Iterable[str]) -> None:
+    """Whether the environment is fit for these services.
+
+    Raises:
+        SettingsInvalid: settings are missing or wrong.
+    """
+    lines = list(_wrong_urls(_Addresses()))
+    for name in names:
+        try:
+            import_module(f"services.{name}.settings").Settings()
+        except ValidationError as error:
+            lines += [_line(fault) for fault in error.errors()]
+    if lines:
+        raise SettingsInvalid(list(dict.fromkeys(lines)))
 
 
 def configured(name: str, stopping: Stopping) -> Service:

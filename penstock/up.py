@@ -10,7 +10,7 @@ from penstock.cluster import run_cluster
 from penstock.home import Home, home_from_environment
 from penstock.progress import say
 from penstock.registry import MIGRATIONS, NAMES, build
-from penstock.serving import serve_explained
+from penstock.serving import check_settings, serve_explained
 from penstock.signals import stopped_by_signals
 from penstock.tokens import admin_token
 from penstock.welcome import Options, Welcome
@@ -41,6 +41,7 @@ def up(options: Options) -> int:
             say(console, f"Starting Penstock in {home.path} …")
             with embedded.database(home) as database_url:
                 embedded.set_defaults(embedded.defaults(home, database_url))
+                check_settings(NAMES)
                 logs.configure(
                     level=os.environ["PENSTOCK_LOG_LEVEL"], style=os.environ["PENSTOCK_LOG_FORMAT"]
                 )

@@ -87,11 +87,11 @@ def _refuse_binary(body: bytes) -> None:
 
 
 def _is_utf8(body: bytes, *, complete: bool) -> bool:
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(body, final=complete)
-    except UnicodeDecodeError:
-        return False
-    return True
+    """Whether more of what is beyond ASCII is UTF-8 than is not: a stray byte is its record's fault, not the file's."""
+    text = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode(body, final=complete)
+    beyond_ascii = [letter for letter in text if letter > "\x7f"]
+    stray = sum("\udc80" <= letter <= "\udcff" for letter in beyond_ascii)
+    return stray * 2 <= len(beyond_ascii)
 
 
 def _whole_lines(body: bytes, *, complete: bool) -> list[bytes]:

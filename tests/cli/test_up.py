@@ -1,5 +1,6 @@
 """`penstock up`: from nothing to imported samples, again and again, whatever ends it."""
 
+import os
 import signal
 import stat
 from pathlib import Path
@@ -158,3 +159,39 @@ def test_a_database_that_is_not_there_is_said_in_one_line(home: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
     assert "the database cannot be used" in done.stderr
     assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PENSTOCK_STORE_URL", "foo"),
+        ("PENSTOCK_JWT_SECRET", "short"),
+        ("PENSTOCK_LOG_LEVEL", "loud"),
+        ("PENSTOCK_SLICE_BYTES", "1"),
+        ("PENSTOCK_BUS_URL", "foo"),
+    ],
+)
+def test_a_wrong_setting_is_named_without_a_traceback(home: Path, variable: str, value: str) -> None:
+    done = penstock(
+        "up", "--port", str(free_port()), "--no-samples", PENSTOCK_HOME=str(home), **{variable: value}
+    )
+    assert done.returncode == 2
+    assert variable in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_killed_postgres_is_started_again(home: Path) -> None:
+    up = Up(home, "--no-samples").wait_until_ready()
+    pid = int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(pid, signal.SIGKILL)
+
+    def another_one_answers() -> bool:
+        try:
+            now = int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+            return now != pid and httpx.get(f"{up.url}/health/ready").status_code == 200
+        except (OSError, ValueError, IndexError, httpx.TransportError):
+            return False
+
+    wait_until(another_one_answers, 40)
+    assert up.stop() == 0
+    assert not (home / "postgres" / "postmaster.pid").exists()

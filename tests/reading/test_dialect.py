@@ -125,3 +125,17 @@ def test_a_first_line_longer_than_the_head_is_no_header():
 def test_a_dialect_travels_as_json():
     dialect = Dialect(encoding="cp1252", delimiter="\t")
     assert Dialect.model_validate_json(dialect.model_dump_json()) == dialect
+
+
+@pytest.mark.parametrize(
+    ("head", "encoding"),
+    [
+        ("Müller Größe\n".encode() * 20 + b"\xff\n", "utf-8"),
+        ("Müller\n".encode() + b"\xff\n", "utf-8"),
+        ("Müller Größe\n".encode("cp1252") * 20, "cp1252"),
+        (b"name\n\xff\n", "cp1252"),
+    ],
+    ids=["one stray byte", "as many stray as right", "all of it Windows-1252", "nothing right"],
+)
+def test_a_stray_byte_does_not_change_the_encoding_of_the_whole_file(head, encoding):
+    assert detect(b"name,x\n" + head, complete=True).encoding == encoding
