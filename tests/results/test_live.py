@@ -246,7 +246,7 @@ async def test_all_listeners_of_an_import_share_one_poll() -> None:
     async with watches.running():
         listeners = [asyncio.create_task(told(watches, source)) for _ in range(200)]
         await asyncio.sleep(1.2)
-        assert source.asked == 2
+        assert 1 <= source.asked <= 4, "one poll each half second, not one for each listener"
         assert watches.watched == 1
         source.now = shown(source.id, 100, "completed")
         watches.wake("acme", source.id)
