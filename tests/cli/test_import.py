@@ -110,7 +110,7 @@ def test_no_token(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_stops_watching_and_the_import_goes_on(running: Up, tmp_path: Path) -> None:
-    file = products(tmp_path / "watched.csv", 200_000)
+    file = products(tmp_path / "watched.csv", 600_000)
     arguments = ["import", str(file), "--dataset", "products", "--url", running.url]
     with (
         subprocess.Popen(

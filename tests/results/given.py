@@ -29,7 +29,7 @@ def headers(secret: str, tenant: str = "acme", *scopes: str) -> dict[str, str]:
         tenant=tenant,
         scopes=scopes or ("imports:read", "records:read"),
         audience="penstock",
-        lifetime=timedelta(minutes=5),
+        lifetime=timedelta(hours=1),
     )
     return {"Authorization": f"Bearer {token}"}
 
