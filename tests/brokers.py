@@ -6,6 +6,8 @@ PENSTOCK_TEST_DOCKER=no leaves Docker out.
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Protocol
@@ -99,20 +101,25 @@ def find(home: Path) -> tuple[Broker | None, str]:
     )
 
 
-def _why_not_docker() -> str | None:
-    import docker
-    from docker.errors import DockerException
+# In a process of its own: where no engine answers, the client leaves its socket open, which is a warning here.
+_PROBE = f"""
+import docker
+client = docker.from_env(timeout=60)
+client.ping()
+try:
+    client.images.get({IMAGE!r})
+except docker.errors.ImageNotFound:
+    client.images.pull({IMAGE!r})
+"""
 
-    try:
-        client = docker.from_env(timeout=60)
-        client.ping()
-        try:
-            client.images.get(IMAGE)
-        except docker.errors.ImageNotFound:
-            client.images.pull(IMAGE)
-    except (DockerException, OSError) as error:
-        return f"no Docker engine with {IMAGE} ({type(error).__name__})"
-    client.close()
+
+def _why_not_docker() -> str | None:
+    probe = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _PROBE], capture_output=True, text=True, check=False
+    )
+    if probe.returncode:
+        reason = (probe.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return f"no Docker engine with {IMAGE} ({reason[:200]})"
     # The clean-up container of testcontainers is one more image; each broker here is closed by its fixture.
     os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
     return None
