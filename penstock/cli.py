@@ -50,7 +50,7 @@ def _options(
 
 @app.command()
 def up(
-    port: Annotated[int, typer.Option(help="TCP port of the HTTP API.", min=1, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(help="TCP port of the HTTP API.", min=0, max=65535)] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     no_samples: Annotated[bool, typer.Option("--no-samples", help="Do not import the samples.")] = False,
     exit_when_done: Annotated[
@@ -90,7 +90,7 @@ def up(
 def serve(
     service: Annotated[str, typer.Argument(help=f"One of: {', '.join(SERVICES)}.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="TCP port of its HTTP API and health.", min=1, max=65535)] = 8000,
+    port: Annotated[int, typer.Option(help="TCP port of its HTTP API and health.", min=0, max=65535)] = 8000,
 ) -> None:
     """Run one service in this process. Its settings are environment variables, PENSTOCK_…"""
     if service not in SERVICES:

@@ -119,6 +119,8 @@ def test_ctrl_c_stops_watching_and_the_import_goes_on(running: Up, tmp_path: Pat
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # A test run in the background of a script ignores SIGINT, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread here
         ) as process,
         running.client() as client,
     ):
