@@ -67,7 +67,9 @@ def test_encodings(head, encoding, bom):
 def test_a_character_cut_at_the_end_of_the_head_is_no_reason_to_doubt_utf8():
     head = "name\nx€".encode()[:-1]
     assert detected(head, complete=False).encoding == "utf-8"
-    assert detected(head, complete=True).encoding == "cp1252", "at the end of the file nothing speaks for UTF-8"
+    assert detected(head, complete=True).encoding == "cp1252", (
+        "at the end of the file nothing speaks for UTF-8"
+    )
 
 
 def test_a_record_cut_at_the_end_of_the_head_is_not_compared():
