@@ -13,7 +13,7 @@ unexport LC_ALL
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run run-rabbitmq demo test test-deploy check format requirements clean
+.PHONY: help install run run-rabbitmq demo test test-deploy bench check format requirements clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ test: $(VENV)/.installed-dev ## Run all tests on real servers (ARGS="-k books" f
 
 test-deploy: $(VENV)/.installed-dev ## Build the images, start deploy/compose.yaml and test it (needs Docker; some minutes)
 	@PENSTOCK_TEST_DEPLOY=yes $(BIN)/python -m pytest tests/deploy $(ARGS)
+
+bench: $(VENV)/.installed ## Measure, one JSON line a figure (ONLY=import_new,reading for some; ARGS="--help")
+	@$(BIN)/python -m bench --only "$(ONLY)" $(ARGS)
 
 check: $(VENV)/.installed-dev ## Check format, lint, types and import rules
 	@$(BIN)/ruff format --check
@@ -61,13 +64,13 @@ $(BIN)/python:
 
 # A virtualenv outlives the interpreter's own time stamp, so its age says nothing (order-only).
 $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
-	@echo "Installing into $(VENV), once ..."
+	@echo "Installing into $(VENV), once ..." >&2
 	@$(PIP) install --require-hashes --requirement requirements.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt pyproject.toml | $(BIN)/python
-	@echo "Installing into $(VENV), with what tests and checks need, once ..."
+	@echo "Installing into $(VENV), with what tests and checks need, once ..." >&2
 	@$(PIP) install --require-hashes --requirement requirements-dev.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.installed $@

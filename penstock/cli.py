@@ -7,9 +7,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
+from uuid import UUID
 
 import typer
+
+if TYPE_CHECKING:
+    from penstock.importing import Where
+    from shared.reading.overrides import DialectOverrides
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3  # exit codes
 KEY_SHOWN = 16  # characters of an API key that are no secret: `psk_` and 12 digits
@@ -120,28 +125,203 @@ def migrate() -> None:
     print("The database is up to date.")
 
 
+Url = Annotated[str, typer.Option(help="Where Penstock is.")]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PENSTOCK_TOKEN", help="Access token; else the one in PENSTOCK_HOME.", show_default=False
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the import as JSON at its end.")]
+Encoding = Annotated[str | None, typer.Option(help="utf-8, windows-1252 …; else it is found.")]
+Delimiter = Annotated[
+    str | None, typer.Option(help="Characters, or: comma, semicolon, tab, pipe, space; else it is found.")
+]
+Quote = Annotated[str | None, typer.Option(help="A character, or: double, single, none; else it is found.")]
+Escape = Annotated[
+    str | None, typer.Option(help="A character, or: doubled, backslash, none; else it is found.")
+]
+HeaderRows = Annotated[
+    int | None, typer.Option(min=0, help="Records that name the columns; else they are found.")
+]
+SkipRows = Annotated[int | None, typer.Option(min=0, help="Lines before the header; else they are found.")]
+ImportId = Annotated[UUID, typer.Argument(metavar="ID", help="The import's.")]
+LOCAL = "http://127.0.0.1:8000"
+
+
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A CSV file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, readable=True, help="A CSV file; may be a .csv.gz."),
+    ],
     dataset: Annotated[str, typer.Option(help="What the file is, for example `books`.")],
     source: Annotated[str | None, typer.Option(help="Who sent it: a partner, a supplier.")] = None,
-    url: Annotated[str, typer.Option(help="Where Penstock is.")] = "http://127.0.0.1:8000",
-    token: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PENSTOCK_TOKEN", help="Access token; else the one in PENSTOCK_HOME.", show_default=False
-        ),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be loaded and what is wrong.")
+    ] = False,
+    atomic: Annotated[
+        bool, typer.Option("--atomic", help="Load nothing before the end, then all of it at once.")
+    ] = False,
+    max_rejected: Annotated[
+        int | None, typer.Option(min=0, help="Load nothing if more records than this have row errors.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the import as JSON at its end.")] = False,
+    max_rejected_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The same as a share of all records; 0.05: 5 percent.")
+    ] = None,
+    date_order: Annotated[
+        str | None, typer.Option(help="How 03/04/2024 is read: day-first or month-first.")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="utf-8, windows-1252 …; else it is found.")] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="Characters, or: comma, semicolon, tab, pipe, space; else it is found.")
+    ] = None,
+    quote: Annotated[
+        str | None, typer.Option(help="A character, or: double, single, none; else it is found.")
+    ] = None,
+    escape: Annotated[
+        str | None, typer.Option(help="A character, or: doubled, backslash, none; else it is found.")
+    ] = None,
+    header_rows: Annotated[
+        int | None, typer.Option(min=0, help="Records that name the columns; else they are found.")
+    ] = None,
+    skip_rows: Annotated[
+        int | None, typer.Option(min=0, help="Lines before the header; else they are found.")
+    ] = None,
+    url: Url = LOCAL,
+    token: Token = None,
+    as_json: AsJson = False,
 ) -> None:
     """Send a file and watch it go through.
 
-    Exit code: 0 when every record was loaded, 3 when it completed with row errors, 1 when it failed or was refused.
+    Exit code: 0 when every record was loaded, 3 when it completed with row errors, 1 when it failed, was cancelled or
+    refused.
     """
     from penstock.importing import Order, run
 
-    bearer = token or _token_at_home()
-    raise typer.Exit(run(Order(file, dataset, source), url=url, token=bearer, as_json=as_json))
+    fields = {
+        "dry_run": dry_run or None,
+        "atomic": atomic or None,
+        "max_rejected": max_rejected,
+        "max_rejected_share": max_rejected_share,
+        "date_order": date_order,
+        "encoding": encoding,
+        "delimiter": delimiter,
+        "quote": quote,
+        "escape": escape,
+        "header_rows": header_rows,
+        "skip_rows": skip_rows,
+    }
+    raise typer.Exit(run(Order(file, dataset, source, fields), _where(url, token), as_json=as_json))
+
+
+@app.command()
+def inspect(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A CSV file; may be a .csv.gz.")
+    ],
+    dataset: Annotated[str | None, typer.Option(help="Show how it matches this dataset's columns.")] = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    header_rows: HeaderRows = None,
+    skip_rows: SkipRows = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+) -> None:
+    """Show how a file is read and why: dialect, header, first records, and what is wrong with some.
+
+    Exit code: 0, or 1 when the file cannot be read at all.
+    """
+    from penstock.inspecting import run
+    from shared.contracts.datasets import datasets
+
+    if dataset is not None and dataset not in datasets():
+        _fail(f"there is no dataset {dataset!r}; there are: {', '.join(datasets())}", USAGE)
+    given = _given(
+        encoding=encoding,
+        delimiter=delimiter,
+        quote=quote,
+        escape=escape,
+        header_rows=header_rows,
+        skip_rows=skip_rows,
+    )
+    raise typer.Exit(run(file, given, datasets()[dataset] if dataset else None, as_json=as_json))
+
+
+@app.command()
+def clean(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV files; may be .csv.gz.")],
+    out_dir: Annotated[Path, typer.Option(file_okay=False, help="Where to; made if it is not there.")],
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    header_rows: HeaderRows = None,
+    skip_rows: SkipRows = None,
+) -> None:
+    """Write the same data as clean CSV (RFC 4180) in UTF-8, under the same file names.
+
+    Cells stay as they are. What stands before the header goes, and so does a further table behind the first one; a
+    header over several rows becomes one. Exit code: 0, or 1 when a file could not be written or lacks records; the
+    others are written.
+    """
+    from penstock.cleaning import Order, only_python_knows, run
+
+    transcode_from = encoding if encoding and only_python_knows(encoding) else None
+    given = _given(
+        encoding="utf-8" if transcode_from else encoding,
+        delimiter=delimiter,
+        quote=quote,
+        escape=escape,
+        header_rows=header_rows,
+        skip_rows=skip_rows,
+    )
+    try:
+        raise typer.Exit(run(Order(files, out_dir, given, transcode_from)))
+    except OSError as error:
+        _fail(f"{out_dir} cannot be made: {error.strerror}", FAILED)
+
+
+def _given(**said: str | int | None) -> "DialectOverrides":
+    """What was said of the dialect; what is wrong with it ends the command."""
+    from pydantic import ValidationError
+
+    from shared.reading.overrides import DialectOverrides
+
+    try:
+        return DialectOverrides.model_validate(said)
+    except ValidationError as error:
+        wrong = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
+        _fail("; ".join(f"--{name.replace('_', '-')} cannot be {said[name]!r}" for name in wrong), USAGE)
+
+
+@app.command()
+def retry(import_id: ImportId, url: Url = LOCAL, token: Token = None, as_json: AsJson = False) -> None:
+    """Let a failed import go on where it stopped, and watch it.
+
+    Exit code: as that of `penstock import`.
+    """
+    from penstock import importing
+
+    raise typer.Exit(importing.retry(import_id, _where(url, token), as_json=as_json))
+
+
+@app.command()
+def cancel(import_id: ImportId, url: Url = LOCAL, token: Token = None, as_json: AsJson = False) -> None:
+    """End an import, and say what it had loaded.
+
+    Exit code: 0 when it is cancelled, 1 when it had ended before.
+    """
+    from penstock import importing
+
+    raise typer.Exit(importing.cancel(import_id, _where(url, token), as_json=as_json))
+
+
+def _where(url: str, token: str | None) -> "Where":
+    from penstock.importing import Where
+
+    return Where(url, token or _token_at_home())
 
 
 @tokens.command("create")

@@ -1,4 +1,4 @@
-"""What a person sees of an import in the terminal: bytes going up, records going through, the receipt."""
+"""What a person sees of an import in the terminal: bytes going up, records going through, the balance."""
 
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +11,7 @@ from rich.text import Text
 from shared.client import Json
 
 OUTCOMES = ("inserted", "updated", "unchanged", "duplicate", "rejected")
+LOADS = frozenset({"inserted", "updated"})  # what a dry run does not do
 ERRORS_SHOWN = 5
 
 
@@ -56,16 +57,17 @@ class ImportProgress:
 
     def show(self, state: Json) -> None:
         """The import now stands like this."""
-        status, done, total = state["status"], state.get("rows_processed", 0), state["rows_detected"]
+        status, done, total = state["status"], state["rows_processed"], state["rows_detected"]
+        stage = f"dry run {status}" if state["dry_run"] else status
         self._bar.update(
             self._task,
-            description=f"{self._file_name}  {status}",
+            description=f"{self._file_name}  {stage}",
             total=total or None,
             completed=done,
             amount=f"{done:,} of {total:,} records",
         )
         if status != self._status and not self._console.is_terminal:
-            say(self._console, f"{self._file_name}: {status}, {done:,} of {total:,} records")
+            say(self._console, f"{self._file_name}: {stage}, {done:,} of {total:,} records")
         self._status = status
 
 
@@ -76,18 +78,26 @@ def megabytes(count: int) -> str:
 
 def summary(state: Json) -> str:
     """The counts of an import that are not zero, in one line."""
-    counts = [f"{state[f'rows_{name}']:,} {name}" for name in OUTCOMES if state[f"rows_{name}"]]
-    return f"{state['status']}, {state['rows_processed']:,} records: {', '.join(counts) or 'nothing loaded'}"
+    counts = [
+        f"{state[f'rows_{name}']:,} {outcome(name, state)}" for name in OUTCOMES if state[f"rows_{name}"]
+    ]
+    kind = "dry run " if state["dry_run"] else ""
+    return f"{kind}{state['status']}, {state['rows_processed']:,} records: {', '.join(counts) or 'nothing loaded'}"
 
 
-def receipt_table(receipt: Json) -> Table:
-    """The final balance: what was read, and what became of it."""
-    table = Table(title=Text(f"{receipt['file_name']} → {receipt['dataset']}"), title_justify="left")
+def outcome(name: str, state: Json) -> str:
+    """What became of records, or would become of them: inserted, would be inserted."""
+    return f"would be {name}" if state["dry_run"] and name in LOADS else name
+
+
+def balance_table(final: Json) -> Table:
+    """The balance of a completed import: what was read, and what became of it."""
+    table = Table(title=Text(f"{final['file_name']} → {final['dataset']}"), title_justify="left")
     table.add_column("records")
     table.add_column("count", justify="right")
-    table.add_row("read", f"{receipt['rows_read']:,}", end_section=True)
+    table.add_row("read", f"{final['rows_processed']:,}", end_section=True)
     for name in OUTCOMES:
-        table.add_row(name, f"{receipt[f'rows_{name}']:,}")
+        table.add_row(outcome(name, final), f"{final[f'rows_{name}']:,}")
     return table
 
 

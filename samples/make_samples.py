@@ -1,4 +1,4 @@
-"""Writes products.csv, books.csv and expected.json beside this file: invented records, and the faults that real files have.
+"""Writes the sample files and expected.json beside this file: invented records, and the faults that real files have.
 
 Run it again after a change: `python samples/make_samples.py`. The same code gives the same bytes.
 """
@@ -68,10 +68,24 @@ CAREFUL_BOOKS = (
 
 
 def main() -> None:
-    """Write the three files."""
+    """Write all files."""
     expected = {
-        "products.csv": _write("products.csv", "products", ("name", "sku", "description"), products()),
-        "books.csv": _write("books.csv", "books", ("title", "author", "isbn", "publication_year"), books()),
+        "products.csv": _write("products.csv", "products", _line("name", "sku", "description"), products()),
+        "books.csv": _write(
+            "books.csv", "books", _line("title", "author", "isbn", "publication_year"), books()
+        ),
+        "sales.csv": _write(
+            "sales.csv",
+            "sales",
+            "Transaction;Date;SKU;Customer;Email;Qty;Price\r\n",
+            sales(),
+            encoding="cp1252",
+        ),
+        "parts.tsv": _write("parts.tsv", "parts", "Part No\tName\tPrice\tOn Hand\n", parts()),
+        "quotes.csv": _write("quotes.csv", "quotes", QUOTES_TITLE + QUOTES_HEADER, quotes()),
+        "stock-codes.txt": _write(
+            "stock-codes.txt", "stock-codes", "Stock Code\r\n", stock_codes(), encoding="utf-16"
+        ),
     }
     (HERE / "expected.json").write_text(json.dumps(expected, indent=2) + "\n", encoding="utf-8")
 
@@ -128,6 +142,66 @@ def books() -> Iterator[tuple[str, str]]:
     yield f"Too Many Cells,Haverkamp, Ilse,{isbn_13(958)},1990\n", "rejected"
 
 
+# What a spreadsheet writes above a table that has a title.
+QUOTES_TITLE = "Quotes of the first quarter\nPrinted 2024-04-02,,,,,\n\n"
+QUOTES_HEADER = "Quote No,Line,Quote Date,Customer,Part No,Qty,Unit Price\n"
+
+
+def sales() -> Iterator[tuple[str, str]]:
+    """Semicolons and Windows-1252, days before months; a return, a sale sent twice, products not known before."""
+    rng = random.Random(3)
+    for number in range(1, RECORDS + 1):
+        day, month = rng.randint(1, 28), rng.randint(1, 12)
+        customer = f"{rng.choice(FORENAMES)} {rng.choice(('Grünwald', 'Jørstad', 'Ibáñez', 'Drozd'))}"
+        sku = "PEG-1" if number % 3 else f"MILL-{number % 21:02}"
+        quantity = -1 if number % 40 == 0 else rng.randint(1, 9)
+        price = f"{rng.randint(100, 9999) / 100:.2f}"
+        mail = f"{customer.split(maxsplit=1)[0].lower()}@example.com"
+        yield (
+            f"S-{number:05};{day:02}.{month:02}.2024;{sku};{customer};{mail};{quantity};{price}\r\n",
+            "inserted",
+        )
+    yield "S-00007;07.07.2024;PEG-1;Ada Drozd;;1;2.50\r\n", "duplicate"
+    yield "S-90001;31.02.2024;PEG-1;Ada Drozd;;1;2.50\r\n", "rejected"
+    yield "S-90002;03.04.2024;PEG-1;Ada Drozd;;0;2.50\r\n", "rejected"
+    yield "S-90003;03.04.2024;PEG-1;Ada Drozd;not an address;1;cheap\r\n", "rejected"
+
+
+def parts() -> Iterator[tuple[str, str]]:
+    """Tabs between cells."""
+    rng = random.Random(4)
+    for number in range(60):
+        price, stock = f"{rng.randint(50, 50_000) / 100:.2f}", rng.randint(0, 400)
+        yield f"P-{number:03}\t{rng.choice(THINGS)}, {rng.choice(MATERIALS)}\t{price}\t{stock}\n", "inserted"
+    yield "p-007\tThe same part, written small\t1.00\t1\n", "duplicate"
+    yield "P-900\tNo price at all\tfree\t1\n", "rejected"
+
+
+def quotes() -> Iterator[tuple[str, str]]:
+    """Line items below a title."""
+    rng = random.Random(5)
+    for number in range(1, 41):
+        customer = rng.choice(SURNAMES)
+        for line in range(1, rng.randint(2, 5)):
+            part, quantity = f"P-{rng.randint(0, 59):03}", rng.randint(1, 50)
+            price = f"{rng.randint(50, 50_000) / 100:.2f}"
+            yield (
+                f"Q-{number:04},{line},2024-{number % 3 + 1:02}-15,{customer},{part},{quantity},{price}\n",
+                "inserted",
+            )
+    yield "Q-9001,,2024-03-15,Drozd,P-001,1,1.00\n", "rejected"
+
+
+def stock_codes() -> Iterator[tuple[str, str]]:
+    """One column in UTF-16, as spreadsheets write "Unicode text"; codes that come twice, codes that nobody quoted."""
+    for number in range(0, 80, 2):
+        yield f"P-{number:03}\r\n", "inserted"
+    yield "p-000\r\n", "duplicate"
+    yield "NOBODY-KNOWS-IT\r\n", "inserted"
+    yield f"{'9' * 300}\r\n", "rejected"
+    yield "\r\n", ""
+
+
 def isbn_13(number: int) -> str:
     """An ISBN-13 in the group 649, which no publisher has."""
     digits = f"978649{number:06}"
@@ -153,11 +227,11 @@ def _line(*cells: str) -> str:
 
 
 def _write(
-    name: str, dataset: str, header: Iterable[str], lines: Iterable[tuple[str, str]]
+    name: str, dataset: str, head: str, lines: Iterable[tuple[str, str]], encoding: str = "utf-8"
 ) -> dict[str, object]:
     found = list(lines)
-    text = _line(*header) + "".join(line for line, _ in found)
-    (HERE / name).write_text(text, encoding="utf-8", newline="")
+    text = head + "".join(line for line, _ in found)
+    (HERE / name).write_text(text, encoding=encoding, newline="")
     outcomes = Counter(outcome for _, outcome in found if outcome)
     counts = {
         f"rows_{kind}": outcomes[kind]

@@ -36,6 +36,7 @@ def subscription(engine: AsyncEngine, *, publish: Publish, wake: Callable[[], No
     handlers = {
         "import.completed": handler(imported),
         "import.failed": handler(imported),
+        "import.cancelled": handler(deliver),  # asked for by somebody, so nothing to investigate
         "investigation.opened": handler(deliver),
     }
     return Subscription(NOTIFIER_EVENTS, handlers)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from services.processor.consumer import subscription
+from services.processor.consumer import subscriptions
 from services.processor.pipeline import Pipeline
 from services.processor.settings import Settings
 from shared.platform.bus import Bus
@@ -29,8 +29,10 @@ def build(stopping: Stopping) -> Service:
         slice_bytes=settings.slice_bytes,
         lease_seconds=settings.lease_seconds,
         row_errors_kept=settings.row_errors_kept,
+        stopping=lambda: bool(stopping),
     )
-    bus.subscribe(subscription(engine, bus, pipeline))
+    for subscription in subscriptions(engine, bus, pipeline):
+        bus.subscribe(subscription)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:

@@ -1,59 +1,61 @@
-"""The pipeline of one slice: claim, read, check, load, report. Only the load is a transaction; it holds everything."""
+"""The pipeline of an import: claim, then read, check and load slice after slice while the next one is read already.
+
+Each slice is one transaction that holds everything: records, row errors, checkpoint. What a handler does not finish
+within RUN_SECONDS it asks for with the next command, so that no message is held for long and other imports get a turn.
+
+An import goes through phases:
+    reading   slices are read, checked, and loaded, or kept until the end if nothing may be seen before it
+    applying  what was kept is loaded in one transaction
+    filing    duplicates that loading found are written into the error file
+"""
 
 import asyncio
 import random
-from dataclasses import asdict
+from collections.abc import Callable
 from time import monotonic
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.processor import repository
-from services.processor.merging import merge_of
+from services.processor.job import Job, Step, phase_due
+from services.processor.loading import drop_stage
+from services.processor.reasons import UNIQUE_VIOLATION, ImportBroken, reason_of, sqlstate_of
+from services.processor.reports import cancelled, completed, failed, progressed, resumed
 from services.processor.repository import LeaseLost, Work
-from services.processor.slices import RowError, Slice, SliceReader
 from shared.contracts.datasets import datasets
-from shared.contracts.dialect import Dialect
 from shared.contracts.events import (
-    COUNTS,
+    FINAL_ERROR_CODES,
     AnyEvent,
-    Counts,
     Event,
     EventData,
-    ImportCompleted,
-    ImportFailed,
-    ImportProgressed,
+    ImportCancel,
+    ImportRetry,
     ImportUploaded,
     SliceProcess,
 )
 from shared.platform.bus import Bus, Later
 from shared.platform.logs import get_logger
-from shared.platform.objects import ObjectMissing, Objects
-from shared.reading.batch import Checkpoint
+from shared.platform.objects import Objects
 
 PROGRESS_SECONDS = 0.5  # progress goes out at most this often for one import
 BUSY_SECONDS = 1.0  # when another processor has the import in hand, look again after this
-# Two imports may meet in the same keys; PostgreSQL then ends one of the transactions, and it is done again.
-COLLISIONS = frozenset({"40001", "40P01", "23505"})  # serialization, deadlock, unique violation
+RUN_SECONDS = (
+    5.0  # one command's work, slices begun within it; a stopping process waits for the slice in hand only
+)
+# A load and a single edit may meet in the same keys; PostgreSQL then ends one of the transactions, and it is done again.
+COLLISIONS = frozenset({"40001", "40P01", UNIQUE_VIOLATION})  # serialization, deadlock
 COLLISION_ATTEMPTS = 6
-RECORD_SOUGHT_BYTES = 4 * 1024**3  # the end of a record is sought no further: within a lease on a local disk
 MAX_TRIES = 20  # claims of one slice, most of which must have ended with the process
 
 log = get_logger(__name__)
 
 
-class ImportBroken(Exception):
-    """The import can never go on (`code` says why). It is ended as failed; the message is not tried again."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 class Pipeline:
-    """Does slices. One instance serves all imports of a process; calls may run side by side."""
+    """Does imports. One instance serves all imports of a process; calls may run side by side.
+
+    `stopping` tells when to begin no further slice: what is in hand ends with the next commit.
+    """
 
     def __init__(
         self,
@@ -64,6 +66,8 @@ class Pipeline:
         slice_bytes: int,
         lease_seconds: float,
         row_errors_kept: int,
+        stopping: Callable[[], bool] = lambda: False,
+        run_seconds: float = RUN_SECONDS,
     ) -> None:
         self._engine = engine
         self._bus = bus
@@ -71,11 +75,13 @@ class Pipeline:
         self._slice_bytes = slice_bytes
         self._lease_seconds = lease_seconds
         self._row_errors_kept = row_errors_kept
+        self._run_seconds = run_seconds
         self._announced: dict[UUID, float] = {}
         self._in_hand: set[UUID] = set()
+        self._stopping = stopping
 
     async def process(self, event: Event[SliceProcess]) -> None:
-        """Do the slice that the command asks for, unless it is done.
+        """Do what the command asks for, unless it is done.
 
         Raises:
             Later: another processor has it in hand.
@@ -95,17 +101,44 @@ class Pipeline:
         """Ask again for the next slice of every unfinished import, should its command be lost with a broker."""
         async with self._engine.begin() as connection:
             for work in await repository.unfinished(connection):
-                await self._publish(
-                    connection, work, SliceProcess(import_id=work.import_id, slice=work.slice)
-                )
+                await self._command(connection, work)
+
+    async def cancel(self, event: Event[ImportCancel]) -> None:
+        """End the import within one slice; one that has ended stays as it is.
+
+        Raises:
+            Later: it is not known yet.
+        """
+        import_id = event.data.import_id
+        async with self._engine.begin() as connection:
+            if await repository.find(connection, import_id) is None:
+                raise Later(BUSY_SECONDS)
+            work = await repository.request_cancel(connection, import_id)
+            if work is None:
+                return
+            if await repository.has_duplicates(connection, import_id):
+                await self._command(
+                    connection, work
+                )  # to be filed first; the last command may be minutes away
+            else:
+                await self._end_cancelled(connection, import_id)
+
+    async def retry(self, event: Event[ImportRetry]) -> None:
+        """Take a failed import up again at its checkpoint; any other stays as it is."""
+        async with self._engine.begin() as connection:
+            work = await repository.resume(connection, event.data.import_id)
+            if work is not None:
+                await self._publish(connection, work, resumed(work))
+                await self._command(connection, work)
 
     async def give_up(self, event: AnyEvent, error: BaseException) -> None:
         """End the import that `event` is about as failed, after the last attempt at it."""
+        if isinstance(event.data, ImportCancel | ImportRetry):
+            return
         if isinstance(event.data, ImportUploaded):  # not taken on yet, so nobody would hear of its end
             async with self._engine.begin() as connection:
                 await repository.add_import(connection, event.tenant, event.data)
-        message = f"gave up after repeated errors, the last one: {type(error).__name__}"
-        await self._fail(event.data.import_id, "processing_failed", message)
+        await self._fail(event.data.import_id, reason_of(error))
 
     async def _claim(self, command: SliceProcess) -> Work | None:
         async with self._engine.begin() as connection:
@@ -119,110 +152,100 @@ class Pipeline:
             if work is not None:
                 return work
             current = await repository.find(connection, command.import_id)
-        if current is None or current.status != "processing" or current.slice != command.slice:
+        if current is None or current.status != "processing" or current.commanded != command.slice:
             return None  # done before: the command came twice
         raise Later(BUSY_SECONDS)
 
     async def _attempt(self, work: Work) -> None:
         try:
-            await self._do(work)
+            await self._run(work)
         except LeaseLost as error:
             log.warning("slice.lease_lost", error=str(error))
         except ImportBroken as broken:
-            await self._fail(work.import_id, broken.code, str(broken))
+            await self._fail(work.import_id, broken)
         except BaseException:
             await self._release(work)
             raise
 
-    async def _do(self, work: Work) -> None:
+    async def _run(self, work: Work) -> None:
+        """Do steps of the import until it has ended, or the time is over."""
         if work.tries > MAX_TRIES:
             raise ImportBroken("slice_fatal", f"slice {work.slice} has ended its processor {MAX_TRIES} times")
-        moved = await self._load_patiently(work, await self._read(work))
+        until = monotonic() + self._run_seconds
+        job = Job(
+            work,
+            self._engine,
+            self._objects,
+            slice_bytes=self._slice_bytes,
+            row_errors_kept=self._row_errors_kept,
+        )
+        try:
+            while work.status == "processing":
+                work = await self._step(job, work, until)
+                if work.lease_owner is None:
+                    break
+        finally:
+            await job.close()
+
+    async def _step(self, job: Job, work: Work, until: float) -> Work:
+        step = await job.next(work)
+        going_on = monotonic() < until and not self._stopping()
+        if going_on:
+            job.read_ahead(work, step)
+        moved = await self._commit_patiently(job, work, step, going_on=going_on)
         if moved.status == "completed":
             log.info("import.completed", import_id=str(work.import_id), rows=moved.rows_processed)
-        else:
+        elif moved.status == "processing":
             await self._announce(moved)
+        return moved
 
-    async def _read(self, work: Work) -> Slice:
-        reader = SliceReader(
-            dataset=work.dataset,
-            dialect=Dialect.model_validate(work.dialect),
-            columns=work.columns,
-            column_count=work.column_count,
-            checkpoint=Checkpoint(work.byte_offset, work.record_number, work.line_number),
-            errors_wanted=self._room(work),
-        )
-        offset = work.byte_offset
-        while not (reader.moved or reader.slice.at_end):
-            if offset - work.byte_offset > RECORD_SOUGHT_BYTES:
-                raise ImportBroken(
-                    "record_endless",
-                    f"the record at byte {work.byte_offset} does not end within {RECORD_SOUGHT_BYTES} bytes",
-                )
-            block = await self._block(work, offset)
-            offset += len(block)
-            await asyncio.to_thread(reader.feed, block, at_end=offset >= work.file_size)
-        return reader.slice
-
-    async def _block(self, work: Work, offset: int) -> bytes:
-        length = min(self._slice_bytes, work.file_size - offset)
-        if length == 0:
-            return b""  # the slice before was full just where the file ends
-        try:
-            block = await self._objects.read(work.object_key, offset, length)
-        except ObjectMissing as error:
-            raise ImportBroken("file_missing", "the uploaded file is no longer in the store") from error
-        if len(block) < length:
-            end = offset + len(block)
-            raise ImportBroken("file_truncated", f"the stored file ends at byte {end} of {work.file_size}")
-        return block
-
-    async def _load_patiently(self, work: Work, done: Slice) -> Work:
+    async def _commit_patiently(self, job: Job, work: Work, step: Step, *, going_on: bool) -> Work:
         for attempt in range(1, COLLISION_ATTEMPTS + 1):
             try:
                 async with self._engine.begin() as connection:
-                    return await self._load(connection, work, done)
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in COLLISIONS or attempt == COLLISION_ATTEMPTS:
+                    return await self._commit(connection, job, work, step, going_on=going_on)
+            except Exception as error:
+                if sqlstate_of(error) not in COLLISIONS or attempt == COLLISION_ATTEMPTS:
                     raise
                 log.info("slice.collision", import_id=str(work.import_id), attempt=attempt)
                 await asyncio.sleep(random.uniform(0, 0.05 * 2**attempt))
         raise AssertionError("unreachable")
 
-    async def _load(self, connection: AsyncConnection, work: Work, done: Slice) -> Work:
+    async def _commit(
+        self, connection: AsyncConnection, job: Job, work: Work, step: Step, *, going_on: bool
+    ) -> Work:
         await repository.hold(connection, work)
-        dataset = datasets()[work.dataset]
-        statements = merge_of(dataset, work.columns)
-        merged = await repository.merge(connection, statements, work, done.staged)
-        room = self._room(work)
-        taken = await repository.duplicates(connection, statements, work, limit=room)
-        errors = [*done.errors[:room], *done.duplicate_errors(dataset, work.import_id, taken)][:room]
-        await repository.add_row_errors(connection, [_row(work, error) for error in errors])
-        balance = Counts(
-            rows_processed=done.records,
-            rows_inserted=merged.inserted,
-            rows_updated=merged.updated,
-            rows_unchanged=merged.unchanged,
-            rows_duplicate=merged.duplicate,
-            rows_rejected=done.rejected,
-        )
-        moved = await repository.advance(connection, work, done.checkpoint, balance, errors_kept=len(errors))
-        if not done.at_end:
-            await self._publish(connection, moved, SliceProcess(import_id=work.import_id, slice=moved.slice))
-            return moved
-        finished = await repository.complete(connection, moved, dataset.version)
-        await self._publish(connection, finished, ImportCompleted(**_ended(finished)))
-        return finished
+        moved = await job.do(connection, work, step, lease_seconds=self._lease_seconds if going_on else None)
+        if phase_due(moved) == "filing" and not await repository.has_duplicates(connection, work.import_id):
+            if moved.phase != "filing":
+                return await self._end_cancelled(connection, work.import_id)
+            finished = await repository.complete(connection, moved, datasets()[work.dataset].version)
+            await self._publish(connection, finished, completed(finished))
+            return finished
+        if not going_on:
+            await self._command(connection, moved)
+        return moved
 
-    def _room(self, work: Work) -> int:
-        return max(0, self._row_errors_kept - int(work.row_errors_kept))
-
-    async def _fail(self, import_id: UUID, code: str, message: str) -> None:
+    async def _fail(self, import_id: UUID, reason: ImportBroken) -> None:
         async with self._engine.begin() as connection:
-            failed = await repository.fail(connection, import_id, code, message)
-            if failed is not None:
-                await self._publish(connection, failed, _failed(failed))
-                log.error("import.failed", import_id=str(import_id), code=code, error=message)
+            final = reason.code in FINAL_ERROR_CODES
+            work = await repository.end(
+                connection, import_id, "failed", code=reason.code, message=str(reason), for_good=final
+            )
+            if work is None:
+                return
+            if final:
+                await drop_stage(connection, import_id)
+            await self._publish(connection, work, failed(work))
+            log.error("import.failed", import_id=str(import_id), code=reason.code, error=str(reason))
+
+    async def _end_cancelled(self, connection: AsyncConnection, import_id: UUID) -> Work:
+        work = await repository.end(connection, import_id, "cancelled", for_good=True)
+        assert work is not None, "held under a lock while it was processing"
+        await drop_stage(connection, import_id)
+        await self._publish(connection, work, cancelled(work))
+        log.info("import.cancelled", import_id=str(import_id), rows=work.rows_processed)
+        return work
 
     async def _release(self, work: Work) -> None:
         try:
@@ -230,6 +253,9 @@ class Pipeline:
                 await repository.release(connection, work)
         except Exception as error:  # noqa: BLE001 - the lease then ends by itself
             log.warning("slice.not_released", error=repr(error))
+
+    async def _command(self, connection: AsyncConnection, work: Work) -> None:
+        await self._publish(connection, work, SliceProcess(import_id=work.import_id, slice=work.commanded))
 
     async def _publish(self, connection: AsyncConnection, work: Work, data: EventData) -> None:
         event = self._bus.event(data, tenant=work.tenant, subject=work.import_id)
@@ -241,36 +267,6 @@ class Pipeline:
             return
         recent = {key: at for key, at in self._announced.items() if now - at < PROGRESS_SECONDS}
         self._announced = recent | {work.import_id: now}
-        progress = ImportProgressed(
-            import_id=work.import_id,
-            dataset=work.dataset,
-            bytes_processed=work.byte_offset,
-            file_size=work.file_size,
-            rows_detected=work.rows_detected,
-            processing_started_at=work.started_at,
-            **_counts(work),
+        await self._bus.announce(
+            self._bus.event(progressed(work), tenant=work.tenant, subject=work.import_id)
         )
-        await self._bus.announce(self._bus.event(progress, tenant=work.tenant, subject=work.import_id))
-
-
-def _row(work: Work, error: RowError) -> tuple[object, ...]:
-    return (work.tenant, work.import_id, *asdict(error).values())
-
-
-def _counts(work: Work) -> dict[str, Any]:
-    return {name: getattr(work, name) for name in COUNTS}
-
-
-def _ended(work: Work) -> dict[str, Any]:
-    return _counts(work) | {
-        "import_id": work.import_id,
-        "dataset": work.dataset,
-        "source": work.source,
-        "file_name": work.file_name,
-        "processing_started_at": work.started_at,
-        "processing_completed_at": work.finished_at,
-    }
-
-
-def _failed(work: Work) -> ImportFailed:
-    return ImportFailed(error_code=work.error_code, error_message=work.error_message, **_ended(work))

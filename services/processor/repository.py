@@ -1,20 +1,27 @@
 """The processor's SQL: work state, leases, slices loaded, receipts."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Row, TextClause, Uuid, bindparam, func, select, text, update
+from sqlalchemy import ColumnElement, Row, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.processor.merging import STAGE, Merge
-from services.processor.tables import ROW_ERROR_COLUMNS, imports, receipts
-from shared.contracts.events import COUNTS, Counts, ImportUploaded
+from services.processor.slices import RowError
+from services.processor.tables import (
+    ROW_ERROR_COLUMNS,
+    duplicates,
+    error_counts,
+    error_files,
+    imports,
+    receipts,
+)
+from shared.contracts.events import COUNTS, FINAL_ERROR_CODES, Counts, ImportUploaded
+from shared.platform.database import advisory_key
 from shared.platform.presence import is_alive
-from shared.reading.batch import Checkpoint
 
 Work = Row[Any]  # one row of processor.imports
 
@@ -25,7 +32,7 @@ class LeaseLost(Exception):
 
 async def add_import(connection: AsyncConnection, tenant: str, uploaded: ImportUploaded) -> None:
     """Take the import on. One that is known already stays as it is."""
-    values = uploaded.model_dump(mode="json", exclude={"uploaded_at"}) | {"tenant": tenant}
+    values = uploaded.model_dump(mode="json") | {"tenant": tenant, "uploaded_at": uploaded.uploaded_at}
     await connection.execute(insert(imports).values(values).on_conflict_do_nothing())
 
 
@@ -41,33 +48,30 @@ async def unfinished(connection: AsyncConnection) -> Sequence[Work]:
 async def claim(
     connection: AsyncConnection,
     import_id: UUID,
-    slice_number: int,
+    commanded: int,
     *,
     owner: int,
     seconds: float,
 ) -> Work | None:
-    """Lease an import's slice to the process `owner`, with a new fencing token (`fence`).
+    """Lease an import to the process `owner`, with a new fencing token (`fence`).
 
     Args:
+        commanded: The slice that the command names. Only the newest command counts.
         owner: The claiming process. A lease that it has itself is left over from a failed attempt.
         seconds: How long the lease holds.
 
     Returns:
-        The work, or None if somebody who is alive has it.
+        The work, or None if somebody who is alive has it, or the command is stale.
     """
     work = (
         await connection.execute(
             select(imports)
-            .where(imports.c.import_id == import_id, imports.c.slice == slice_number)
+            .where(imports.c.import_id == import_id, imports.c.commanded == commanded)
             .where(imports.c.status == "processing")
-            .with_for_update()
+            .with_for_update(skip_locked=True)
         )
     ).one_or_none()
-    if work is None:
-        return None
-    expired = work.leased_until is None or await _is_past(connection, work.leased_until)
-    free = work.lease_owner in (None, owner) or expired
-    if not free and await is_alive(connection, work.lease_owner):
+    if work is None or not await _is_free(connection, work, owner):
         return None
     claimed = (
         update(imports)
@@ -76,13 +80,23 @@ async def claim(
             fence=imports.c.fence + 1,
             tries=imports.c.tries + 1,
             lease_owner=owner,
-            leased_until=func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds),
+            leased_until=_from_now(seconds),
             started_at=func.coalesce(imports.c.started_at, func.clock_timestamp()),
         )
         .returning(imports)
     )
     row: Work = (await connection.execute(claimed)).one()
     return row
+
+
+async def _is_free(connection: AsyncConnection, work: Work, owner: int | None) -> bool:
+    if work.lease_owner in {None, owner} or work.leased_until is None:
+        return True
+    return await _is_past(connection, work.leased_until) or not await is_alive(connection, work.lease_owner)
+
+
+def _from_now(seconds: float) -> ColumnElement[datetime]:
+    return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
 async def _is_past(connection: AsyncConnection, moment: datetime) -> bool:
@@ -113,52 +127,161 @@ async def release(connection: AsyncConnection, work: Work) -> None:
     )
 
 
-async def merge(
-    connection: AsyncConnection, statements: Merge, work: Work, records: Sequence[tuple[Any, ...]]
-) -> Row[Any]:
-    """Load staged `records` (in `stage_columns` order); answers inserted, updated, unchanged, duplicate."""
-    await connection.execute(text(statements.create_stage))
-    await _copy(connection, STAGE, statements.stage_columns, records)
-    await connection.execute(text(f"ANALYZE {STAGE}"))
-    return (await connection.execute(_of_import(statements.load), _identity(work))).one()
+async def lock_tables(connection: AsyncConnection, work: Work, tables: Sequence[str]) -> None:
+    """Let one load at a time write a tenant's records in `tables`, given in an order that is the same for all.
+
+    So two imports never wait for each other in a circle; a single edit may still meet one of them.
+    """
+    for table in sorted(tables):
+        key = advisory_key(f"penstock:load:{work.tenant}:{table}")
+        await connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
-async def duplicates(
-    connection: AsyncConnection, statements: Merge, work: Work, *, limit: int
+async def add_errors(connection: AsyncConnection, work: Work, errors: Sequence[RowError]) -> None:
+    """Keep row errors as rows."""
+    rows = [(work.tenant, work.import_id, *astuple(error)) for error in errors]
+    raw = await connection.get_raw_connection()
+    driver = raw.driver_connection
+    assert driver is not None
+    await driver.copy_records_to_table(
+        "row_errors", schema_name="processor", columns=list(ROW_ERROR_COLUMNS), records=rows
+    )
+
+
+async def count_errors(
+    connection: AsyncConnection, work: Work, counts: Mapping[tuple[str, str], int]
+) -> None:
+    """Add to the numbers of faults, by code and column (empty: the whole record)."""
+    if not counts:
+        return
+    rows = [
+        {"import_id": work.import_id, "code": code, "column_name": column, "count": count}
+        for (code, column), count in sorted(counts.items())
+    ]
+    added = insert(error_counts).values(rows)
+    more = {"count": error_counts.c.count + added.excluded.count}
+    await connection.execute(
+        added.on_conflict_do_update(index_elements=["import_id", "code", "column_name"], set_=more)
+    )
+
+
+async def add_error_file(connection: AsyncConnection, work: Work, key: str, size: int) -> None:
+    """Know a part of the error file; one after the other, they make the whole."""
+    await connection.execute(
+        insert(error_files).values(import_id=work.import_id, part=work.error_parts, object_key=key, size=size)
+    )
+
+
+async def list_duplicates(
+    connection: AsyncConnection,
+    import_id: UUID,
+    *,
+    limit: int,
+    most_bytes: int | None = None,
+    from_row: int = 0,
 ) -> Sequence[Row[Any]]:
-    """The first `limit` staged records that were not loaded because their key was taken, in file order."""
-    if statements.duplicates is None or limit <= 0:
-        return ()
-    return (
-        await connection.execute(_of_import(statements.duplicates), _identity(work) | {"limit": limit})
-    ).all()
+    """The first refused duplicates from record `from_row` on, in file order.
+
+    Args:
+        connection: Of the transaction.
+        import_id: Of the import.
+        limit: At most so many.
+        most_bytes: The last one may be the first with which they have more than this.
+        from_row: Record number.
+    """
+    found = (
+        select(duplicates, func.octet_length(duplicates.c.raw).label("length"))
+        .where(duplicates.c.import_id == import_id, duplicates.c.row_number >= from_row)
+        .order_by(duplicates.c.row_number)
+        .limit(limit)
+    )
+    if most_bytes is not None:
+        first = found.subquery()
+        before = func.sum(first.c.length).over(order_by=first.c.row_number) - first.c.length
+        sized = select(first, before.label("bytes_before")).subquery()
+        found = select(sized).where(sized.c.bytes_before < most_bytes).order_by(sized.c.row_number)
+    return (await connection.execute(found)).all()
 
 
-async def add_row_errors(connection: AsyncConnection, errors: Sequence[tuple[Any, ...]]) -> None:
-    """Keep row errors, each a tuple in the order of `ROW_ERROR_COLUMNS`."""
-    await _copy(connection, "row_errors", ROW_ERROR_COLUMNS, errors, schema="processor")
+async def remove_duplicates(connection: AsyncConnection, import_id: UUID, *, up_to: int) -> None:
+    """Forget the duplicates up to record `up_to`: their error file is written."""
+    await connection.execute(
+        delete(duplicates).where(duplicates.c.import_id == import_id, duplicates.c.row_number <= up_to)
+    )
+
+
+async def has_duplicates(connection: AsyncConnection, import_id: UUID) -> bool:
+    """Whether duplicates wait for their error file."""
+    return bool(await connection.scalar(select(exists().where(duplicates.c.import_id == import_id))))
 
 
 async def advance(
-    connection: AsyncConnection, work: Work, checkpoint: Checkpoint, balance: Counts, *, errors_kept: int
+    connection: AsyncConnection,
+    work: Work,
+    balance: Counts,
+    *,
+    changes: Mapping[str, Any],
+    lease_seconds: float | None,
 ) -> Work:
-    """Move the checkpoint behind the slice just loaded and free the lease."""
+    """Count what was just done, and move on to the next slice.
+
+    Args:
+        balance: Added to the import's counts.
+        changes: Other columns and their new values, such as the checkpoint.
+        lease_seconds: How much longer the lease holds; None: it is given back, for whoever hears the next command.
+    """
     added = {name: imports.c[name] + count for name, count in balance.model_dump().items()}
+    lease = (
+        {"lease_owner": None, "leased_until": None, "commanded": work.slice + 1}
+        if lease_seconds is None
+        else {"leased_until": _from_now(lease_seconds)}
+    )
     moved = (
         update(imports)
         .where(imports.c.import_id == work.import_id)
-        .values(
-            **added,
-            **asdict(checkpoint),
-            slice=imports.c.slice + 1,
-            tries=0,
-            row_errors_kept=imports.c.row_errors_kept + errors_kept,
-            lease_owner=None,
-            leased_until=None,
-        )
+        .values(**added, **changes, **lease, slice=imports.c.slice + 1, tries=0)
         .returning(imports)
     )
     row: Work = (await connection.execute(moved)).one()
+    return row
+
+
+async def request_cancel(connection: AsyncConnection, import_id: UUID) -> Work | None:
+    """Ask whoever has the import in hand to end it.
+
+    Returns:
+        The import if nobody who is alive has it: it may be ended at once. None otherwise.
+    """
+    wanted = (
+        update(imports)
+        .where(imports.c.import_id == import_id, imports.c.status == "processing")
+        .values(cancel_requested=True)
+        .returning(imports)
+    )
+    work = (await connection.execute(wanted)).one_or_none()
+    return work if work is not None and await _is_free(connection, work, None) else None
+
+
+async def resume(connection: AsyncConnection, import_id: UUID) -> Work | None:
+    """Take a failed import up again, as its next run; None if it has not failed, or would fail in the same way."""
+    again = (
+        update(imports)
+        .where(imports.c.import_id == import_id, imports.c.status == "failed")
+        .where(imports.c.error_code.not_in(FINAL_ERROR_CODES))
+        .values(
+            status="processing",
+            run=imports.c.run + 1,
+            fence=imports.c.fence + 1,
+            tries=0,
+            commanded=imports.c.slice,
+            cancel_requested=False,
+            error_code=None,
+            error_message=None,
+            finished_at=None,
+        )
+        .returning(imports)
+    )
+    row: Work | None = (await connection.execute(again)).one_or_none()
     return row
 
 
@@ -171,7 +294,10 @@ async def complete(connection: AsyncConnection, work: Work, dataset_version: int
         .returning(imports)
     )
     done: Work = (await connection.execute(finished)).one()
-    same = ("import_id", "tenant", "dataset", "source", "file_name", "file_size", "sha256", "dialect")
+    same = (
+        *("import_id", "tenant", "dataset", "source", "file_name", "file_size", "sha256", "dialect"),
+        *("explanation", "options", "date_orders", "notes", "run"),
+    )
     values = {name: getattr(done, name) for name in (*same, "started_at", *COUNTS[1:])}
     await connection.execute(
         insert(receipts).values(
@@ -184,45 +310,42 @@ async def complete(connection: AsyncConnection, work: Work, dataset_version: int
     return done
 
 
-async def fail(connection: AsyncConnection, import_id: UUID, code: str, message: str) -> Work | None:
-    """End the import as failed; None if it had ended before."""
-    failed = (
+async def end(
+    connection: AsyncConnection,
+    import_id: UUID,
+    status: Literal["failed", "cancelled"],
+    *,
+    code: str | None = None,
+    message: str | None = None,
+    for_good: bool,
+) -> Work | None:
+    """End the import early; None if it had ended before.
+
+    Args:
+        connection: Of the transaction.
+        import_id: Of the import.
+        status: How it ends.
+        code: Why it failed, for programs.
+        message: The same for people.
+        for_good: Whether what was read and not loaded is given up; else a retry goes on with it.
+    """
+    given_up: dict[str, Any] = {}
+    if for_good:
+        given_up = {"rows_processed": imports.c.rows_processed - imports.c.rows_staged, "rows_staged": 0}
+    ended = (
         update(imports)
         .where(imports.c.import_id == import_id, imports.c.status == "processing")
         .values(
-            status="failed",
+            status=status,
             fence=imports.c.fence + 1,
             error_code=code,
             error_message=message,
             finished_at=func.clock_timestamp(),
             lease_owner=None,
             leased_until=None,
+            **given_up,
         )
         .returning(imports)
     )
-    row: Work | None = (await connection.execute(failed)).one_or_none()
+    row: Work | None = (await connection.execute(ended)).one_or_none()
     return row
-
-
-def _identity(work: Work) -> dict[str, Any]:
-    return {"tenant": work.tenant, "import_id": work.import_id}
-
-
-def _of_import(statement: str) -> TextClause:
-    parameters = [bindparam("import_id", type_=Uuid)]
-    if ":limit" in statement:
-        parameters.append(bindparam("limit", type_=BigInteger))
-    return text(statement).bindparams(*parameters)
-
-
-async def _copy(
-    connection: AsyncConnection,
-    table: str,
-    columns: Sequence[str],
-    records: Sequence[tuple[Any, ...]],
-    schema: str | None = None,
-) -> None:
-    raw = await connection.get_raw_connection()
-    driver = raw.driver_connection
-    assert driver is not None
-    await driver.copy_records_to_table(table, schema_name=schema, columns=list(columns), records=records)

@@ -1,14 +1,19 @@
 """One slice in memory: the bytes of a block become records to load and row errors. Pure, and safe in a thread."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
 from uuid import UUID
 
-from services.processor.checking import Checker, Fault, Staged
+from services.processor.checking import Checked, Checker, Fault, date_orders_of
+from services.processor.checking.keys import keys_of
+from services.processor.error_file import ErrorFileWriter
+from services.processor.staging import Staged
 from shared.contracts.datasets import Dataset, datasets
 from shared.contracts.dialect import Dialect
+from shared.contracts.options import DateOrder
 from shared.reading.batch import Checkpoint, RecordBatch
 from shared.reading.records import RecordReader
 
@@ -16,6 +21,7 @@ from shared.reading.records import RecordReader
 RECORDS_A_SLICE = 200_000
 RAW_SHOWN = 4_000  # characters of a record kept with a row error
 VALUE_SHOWN = 500  # characters of the value at fault
+FURTHER_TABLE = "further_table_at_line"  # a note: the number of the line behind the first table
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +38,43 @@ class RowError:
     value: str | None
     raw_data: str
     hint: str | None
+    rule: str | None
 
 
-class Taken(Protocol):
+class Duplicate(Protocol):
     """A record that was not loaded as its key was taken, and who has the key: a record of an import, if known."""
 
     row_number: int
+    line_number: int
+    byte_offset: int
+    raw: str
     key: str
     holder_import: UUID | None
     holder_row: int | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a slice is read with: the same for all slices of an import.
+
+    Attributes:
+        columns: Position of each dataset column in a record, from 0.
+        width: Columns of the header.
+        header: Its names; empty if the file has none.
+        date_order: The one that the request asked for.
+    """
+
+    dataset: Dataset
+    dialect: Dialect
+    columns: Mapping[str, int]
+    width: int
+    header: Sequence[str]
+    date_order: DateOrder | None
+
+    def error_file(self) -> ErrorFileWriter:
+        """A writer for a part of the import's error file."""
+        names = {place: name for name, place in self.columns.items()}
+        return ErrorFileWriter(self.dialect, self.header, names, self.width)
 
 
 @dataclass
@@ -48,116 +82,58 @@ class Slice:
     """What was read of one block.
 
     Attributes:
-        key_position: Where the key is in a record, from 0.
-        records: Data records read.
-        staged: Those to load.
-        errors: The faults of the others, in file order.
-        rejected: How many records have faults.
         checkpoint: Where the next slice begins.
-        at_end: Whether the file ends with this block.
+        at_end: Whether the table ends with this block.
+        records: Data records read.
+        rejected: How many of them have faults.
+        staged: Those to load.
+        errors: The faults of the others, in file order, as many as were wanted.
+        error_text: The part of the error file with all of them.
+        error_counts: How many faults there are by code and column (empty for the whole record).
+        notes: Remarks on the file, counted.
+        date_orders: How each date column's values are read; None until a record was seen.
     """
 
-    encoding: str
-    key_position: int
+    checkpoint: Checkpoint
     at_end: bool = False
     records: int = 0
     rejected: int = 0
-    staged: list[Staged] = field(default_factory=list)
+    staged: Staged = field(default_factory=Staged)
     errors: list[RowError] = field(default_factory=list)
-    checkpoint: Checkpoint = field(default_factory=Checkpoint)
-    batches: list[RecordBatch] = field(default_factory=list, repr=False)
-
-    def duplicate_errors(
-        self, dataset: Dataset, import_id: UUID, taken: Sequence[Taken]
-    ) -> Iterator[RowError]:
-        """A row error for each record in `taken`: row_number, key, holder_import, holder_row."""
-        title = dataset.field(dataset.key).title
-        for row in taken:
-            batch, index = self._place_of(row.row_number)
-            fault = Fault(
-                "duplicate_key",
-                f"{title} {row.key} is already there: {_holder(row, import_id)}",
-                dataset.key,
-                batch.fields[index][self.key_position].strip(),
-                "remove the record, or correct its key",
-            )
-            yield self._error(batch, index, 0, fault)
-
-    def _place_of(self, row_number: int) -> tuple[RecordBatch, int]:
-        for batch in self.batches:
-            if batch.first_number <= row_number < batch.first_number + len(batch):
-                return batch, row_number - batch.first_number
-        raise LookupError(f"record {row_number} is not in this slice")
-
-    def _error(self, batch: RecordBatch, index: int, ordinal: int, fault: Fault) -> RowError:
-        return RowError(
-            row_number=batch.first_number + index,
-            ordinal=ordinal,
-            line_number=batch.line_numbers[index],
-            byte_offset=batch.offsets[index],
-            column_name=fault.column,
-            code=fault.code,
-            message=fault.message,
-            value=_storable(fault.value, VALUE_SHOWN),
-            raw_data=_storable(
-                batch.raw(index)[: 4 * RAW_SHOWN].decode(self.encoding, "replace").rstrip("\r\n"), RAW_SHOWN
-            )
-            or "",
-            hint=fault.hint,
-        )
-
-    def add(self, batch: RecordBatch, checker: Checker, *, errors_wanted: int) -> None:
-        """Take the records of `batch` in, keeping at most `errors_wanted` row errors in all."""
-        self.batches.append(batch)
-        self.records += len(batch)
-        self.checkpoint = batch.checkpoint
-        numbers = range(batch.first_number, batch.first_number + len(batch))
-        if batch.faults:
-            good = [index for index in range(len(batch)) if index not in batch.faults]
-            checked = checker.check(
-                [batch.fields[index] for index in good], [numbers[index] for index in good]
-            )
-            faults = {good[place]: found for place, found in checked.faults.items()}
-            faults |= {
-                index: [Fault(fault.code, fault.message, hint=fault.hint)]
-                for index, fault in batch.faults.items()
-            }
-        else:
-            checked = checker.check(batch.fields, numbers)
-            faults = checked.faults
-        self.staged += checked.staged
-        self.rejected += len(faults)
-        for index in sorted(faults):
-            if len(self.errors) >= errors_wanted:
-                break
-            self.errors += [
-                self._error(batch, index, ordinal, fault) for ordinal, fault in enumerate(faults[index])
-            ]
+    error_text: bytes = b""
+    error_counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    date_orders: Mapping[str, DateOrder] | None = None
 
 
 class SliceReader:
     """Reads and checks one slice, fed with the file's bytes from `checkpoint` on.
 
     One block is enough, unless a record is longer than it: then `moved` stays false and more must follow.
+
+    Args:
+        source: How to read.
+        checkpoint: Where the slice begins.
+        errors_wanted: Row errors to keep at most; the error file and the counts have all.
+        date_orders: What the first slice with records found; None before it.
     """
 
     def __init__(
         self,
-        *,
-        dataset: str,
-        dialect: Dialect,
-        columns: dict[str, int],
-        column_count: int,
+        source: Source,
         checkpoint: Checkpoint,
+        *,
         errors_wanted: int,
+        date_orders: Mapping[str, DateOrder] | None,
     ) -> None:
-        self.slice = Slice(
-            encoding=dialect.encoding, key_position=columns[datasets()[dataset].key], checkpoint=checkpoint
-        )
+        self.slice = Slice(checkpoint, date_orders=date_orders)
+        self._source = source
         self._start = checkpoint
         self._errors_wanted = errors_wanted
-        self._checker = Checker(datasets()[dataset], columns, column_count)
-        self._reader = RecordReader(dialect, checkpoint)
+        self._reader = RecordReader(source.dialect, checkpoint, width=source.width)
+        self._errors = source.error_file()
+        self._keeps_origin = source.dataset.on_duplicate == "reject"
+        self._checker: Checker | None = None
 
     @property
     def moved(self) -> bool:
@@ -166,22 +142,140 @@ class SliceReader:
 
     def feed(self, block: bytes, *, at_end: bool) -> None:
         """Take in the records that are complete with `block`; the file ends behind it if `at_end`."""
-        for batch in chain(self._reader.feed(block), self._reader.finish() if at_end else ()):
-            if not batch.is_header:
-                self.slice.add(batch, self._checker, errors_wanted=self._errors_wanted)
+        batches = chain(self._reader.feed(block), self._reader.finish() if at_end else ())
+        records: Iterable[RecordBatch] = (batch for batch in batches if not batch.is_header)
+        if self.slice.date_orders is None:
+            first = list(records)  # dates are read as this block, not its first record, says they are
+            if first:
+                self._decide_date_orders(first)
+            records = first
+        for batch in records:
+            self._add(batch)
             if self.slice.records >= RECORDS_A_SLICE:
                 self.slice.checkpoint = batch.checkpoint
+                self._finish()
                 return
-        self.slice.at_end = at_end
+        end = self._reader.table_end
+        if end is not None:
+            self.slice.notes[FURTHER_TABLE] = end.line_number
+        self.slice.at_end = at_end or end is not None
         self.slice.checkpoint = self._reader.checkpoint
+        self._finish()
+
+    def _finish(self) -> None:
+        self.slice.error_text += self._errors.take()
+        self.slice.staged.sort()
+
+    def _decide_date_orders(self, batches: Sequence[RecordBatch]) -> None:
+        source = self._source
+        self.slice.date_orders = date_orders_of(
+            source.dataset, source.columns, source.width, batches, source.date_order
+        )
+
+    def _checker_now(self) -> Checker:
+        if self._checker is None:
+            source = self._source
+            self._checker = Checker(
+                source.dataset, source.columns, source.width, date_orders=self.slice.date_orders or {}
+            )
+        return self._checker
+
+    def _add(self, batch: RecordBatch) -> None:
+        checker = self._checker_now()
+        checked = checker.check(batch)
+        self.slice.records += len(batch)
+        self.slice.notes.update(checked.notes)
+        columns = [*checked.columns, *self._references(checker, checked)]
+        origins = self._origins(batch, checked.numbers) if self._keeps_origin else ()
+        self.slice.staged.add(checked.numbers, checked.keys, columns, origins)
+        if checked.faults:
+            self._add_faults(batch, checked.faults)
+
+    def _references(self, checker: Checker, checked: Checked) -> list[Sequence[str | None]]:
+        """The keys of records that these refer to in other datasets."""
+        names = [declared.name for declared in checker.fields]
+        return [
+            keys_of(datasets()[target], checked.columns[names.index(name)])
+            for name, target in self._source.dataset.references.items()
+            if name in names
+        ]
+
+    def _origins(self, batch: RecordBatch, numbers: Sequence[int]) -> list[Sequence[str]]:
+        indexes = [number - batch.first_number for number in numbers]
+        return [
+            [str(batch.line_numbers[index]) for index in indexes],
+            [str(batch.offsets[index]) for index in indexes],
+            [self._raw(batch, index) for index in indexes],
+        ]
+
+    def _add_faults(self, batch: RecordBatch, faults: Mapping[int, Sequence[Fault]]) -> None:
+        self.slice.rejected += len(faults)
+        counts = self.slice.error_counts
+        for index in sorted(faults):
+            found = faults[index]
+            for fault in found:
+                counts[fault.code, fault.column or ""] += 1
+            self._errors.add(batch, index, found)
+            if len(self.slice.errors) < self._errors_wanted:
+                self.slice.errors += self._row_errors(batch, index, found)
+
+    def _row_errors(self, batch: RecordBatch, index: int, faults: Sequence[Fault]) -> list[RowError]:
+        raw = self._raw(batch, index, most=4 * RAW_SHOWN)
+        return [
+            row_error(
+                fault,
+                ordinal,
+                row_number=batch.first_number + index,
+                line_number=batch.line_numbers[index],
+                byte_offset=batch.offsets[index],
+                raw=raw,
+            )
+            for ordinal, fault in enumerate(faults)
+        ]
+
+    def _raw(self, batch: RecordBatch, index: int, most: int | None = None) -> str:
+        return batch.raw(index)[:most].decode(self._source.dialect.encoding, "replace").rstrip("\r\n")
 
 
-def _holder(row: Taken, import_id: UUID) -> str:
-    if row.holder_import is None:
+def row_error(
+    fault: Fault, ordinal: int, *, row_number: int, line_number: int, byte_offset: int, raw: str
+) -> RowError:
+    """The row error for fault number `ordinal` (from 0) of a record; `raw` is its text."""
+    return RowError(
+        row_number=row_number,
+        ordinal=ordinal,
+        line_number=line_number,
+        byte_offset=byte_offset,
+        column_name=fault.column,
+        code=fault.code,
+        message=fault.message,
+        value=_storable(fault.value, VALUE_SHOWN),
+        raw_data=_storable(raw, RAW_SHOWN) or "",
+        hint=fault.hint,
+        rule=fault.rule,
+    )
+
+
+def duplicate_fault(dataset: Dataset, import_id: UUID, duplicate: Duplicate, *, value: str | None) -> Fault:
+    """Why a record whose key is taken was not loaded: names the record that has it. `value` is its key as it came."""
+    titles = " and ".join(dataset.field(name).title for name in dataset.primary_key)
+    key = duplicate.key.replace("\x1f", ", ")
+    return Fault(
+        "duplicate_key",
+        f"{titles} {key} is already there: {_holder(duplicate, import_id)}",
+        column=dataset.primary_key[0],
+        value=value,
+        rule="unique",
+        hint="remove the record, or correct its key",
+    )
+
+
+def _holder(duplicate: Duplicate, import_id: UUID) -> str:
+    if duplicate.holder_import is None:
         return "it is in the table"
-    if row.holder_import == import_id:
-        return f"record {row.holder_row} of this file has it"
-    return f"record {row.holder_row} of import {row.holder_import} brought it"
+    if duplicate.holder_import == import_id:
+        return f"record {duplicate.holder_row} of this file has it"
+    return f"record {duplicate.holder_row} of import {duplicate.holder_import} brought it"
 
 
 def _storable(value: str | None, most: int) -> str | None:

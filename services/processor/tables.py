@@ -1,6 +1,18 @@
 """What the processor owns in schema `processor`; the records are in schema `data`, one table a dataset."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Table, Text, Uuid
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.contracts.events import COUNTS
@@ -22,14 +34,27 @@ imports = Table(
     Column("dialect", JSONB),
     Column("columns", JSONB),
     Column("column_count", Integer),
+    Column("header", JSONB),
     Column("rows_detected", BigInteger),
+    Column("lines_detected", BigInteger),
+    Column("options", JSONB),
+    Column("explanation", JSONB),
+    Column("uploaded_at", DateTime(timezone=True)),
     Column("status", Text),
+    Column("run", Integer),
+    Column("phase", Text),
+    Column("cancel_requested", Boolean),
+    Column("commanded", Integer),
     Column("slice", Integer),
     Column("byte_offset", BigInteger),
     Column("record_number", BigInteger),
     Column("line_number", BigInteger),
     *(Column(name, BigInteger) for name in COUNTS),
+    Column("rows_staged", BigInteger),
     Column("row_errors_kept", BigInteger),
+    Column("error_parts", Integer),
+    Column("date_orders", JSONB),
+    Column("notes", JSONB),
     Column("fence", BigInteger),
     Column("tries", Integer),
     Column("lease_owner", BigInteger),
@@ -52,6 +77,11 @@ receipts = Table(
     Column("file_size", BigInteger),
     Column("sha256", Text),
     Column("dialect", JSONB),
+    Column("explanation", JSONB),
+    Column("options", JSONB),
+    Column("date_orders", JSONB),
+    Column("notes", JSONB),
+    Column("run", Integer),
     *(Column(name.replace("processed", "read"), BigInteger) for name in COUNTS),
     Column("started_at", DateTime(timezone=True)),
     Column("completed_at", DateTime(timezone=True)),
@@ -70,6 +100,51 @@ ROW_ERROR_COLUMNS = (
     "value",
     "raw_data",
     "hint",
+    "rule",
+)
+
+error_counts = Table(
+    "error_counts",
+    metadata,
+    Column("import_id", Uuid, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("column_name", Text, primary_key=True),
+    Column("count", BigInteger),
+)
+
+error_files = Table(
+    "error_files",
+    metadata,
+    Column("import_id", Uuid, primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("object_key", Text),
+    Column("size", BigInteger),
+)
+
+duplicates = Table(
+    "duplicates",
+    metadata,
+    Column("import_id", Uuid, primary_key=True),
+    Column("row_number", BigInteger, primary_key=True),
+    Column("line_number", BigInteger),
+    Column("byte_offset", BigInteger),
+    Column("raw", Text),
+    Column("key", Text),
+    Column("holder_import", Uuid),
+    Column("holder_row", BigInteger),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("import_id", Uuid),
+    Column("dataset", Text),
+    Column("slice", Integer),
+    Column("kind", Text),
+    Column("first_row", BigInteger),
+    Column("row_numbers", ARRAY(BigInteger)),
+    Column("keys", ARRAY(Text)),
+    Column("before", JSON),
 )
 
 inbox = inbox_table(metadata)

@@ -1,9 +1,12 @@
 """HTTP: what became of imports."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
+from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
+from fastapi.responses import StreamingResponse
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.results import queries
@@ -11,19 +14,27 @@ from services.results.resources import ImportDetail, ImportPage, RowErrorPage, S
 from services.results.stream import STREAM_HEADERS, EventStream, Watches
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
+from shared.platform.objects import Objects
 from shared.platform.paging import Cursor, Limit, StorableText
 
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-Sent Events named `import`: each carries the import as `GET /imports/{import_id}`"
-        " gives it, without `errors_preview`. The last one has the status `completed` or `failed`.",
+        " gives it, without what only that tells (`options` to `errors_preview`). The last one has the status"
+        " `completed`, `failed` or `cancelled`.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+_ERRORS_CSV: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "CSV (RFC 4180, UTF-8). Without row errors it is the header alone.",
+        "content": {"text/csv": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
 
 
-def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches) -> APIRouter:
-    """`/imports`: list, get, follow, row errors, receipt."""
+def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches, objects: Objects) -> APIRouter:
+    """`/imports`: list, get, follow, row errors, error file, receipt."""
     router = APIRouter(prefix="/imports", tags=["imports"])
     reader = Depends(auth.require("imports:read"))
 
@@ -84,6 +95,26 @@ def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches) -
             )
 
     @router.get(
+        "/{import_id}/errors.csv",
+        summary="Every record that was not loaded, as a file to mend and send again",
+        response_class=StreamingResponse,
+        responses=_ERRORS_CSV | problem_responses(401, 403, 404, 422, 503),
+    )
+    async def get_errors_csv(import_id: UUID, caller: Annotated[Principal, reader]) -> StreamingResponse:
+        """The bad records as they came, and behind them `_line`, `_codes` and `_messages`, which uploads pass over.
+
+        Complete, however many there are; while the import runs, what there is so far.
+        """
+        async with engine.connect() as connection:
+            file = await queries.get_error_file(connection, caller.tenant, import_id)
+        chunks = file.chunks(objects)
+        first = await anext(chunks)  # what is wrong with the store is said before the answer begins
+        headers = {"Content-Disposition": _attachment(file.name), "Content-Length": str(file.size)}
+        return StreamingResponse(
+            _resumed(first, chunks), media_type="text/csv; charset=utf-8", headers=headers
+        )
+
+    @router.get(
         "/{import_id}/receipt",
         summary="The final balance of an import",
         responses=problem_responses(401, 403, 404, 422, 503),
@@ -93,6 +124,18 @@ def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches) -
             return await queries.get_receipt(connection, caller.tenant, import_id)
 
     return router
+
+
+async def _resumed(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
+def _attachment(name: str) -> str:
+    """`Content-Disposition` for a download called `name`, whatever characters that has (RFC 6266, appendix D)."""
+    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _given(**filters: str | None) -> dict[str, str]:

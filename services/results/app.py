@@ -14,6 +14,7 @@ from shared.platform.auth import Authenticator
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for
 from shared.platform.health import Check, database_check
+from shared.platform.objects import Objects
 from shared.platform.service import Service, Stopping
 
 
@@ -28,6 +29,8 @@ def build(stopping: Stopping) -> Service:
         bus_url=settings.bus_url,
         stop_seconds=settings.stop_seconds,
     )
+
+    objects = Objects(settings.store_url)
 
     async def load(tenant: str, import_id: UUID) -> Import:
         async with engine.connect() as connection:
@@ -48,6 +51,6 @@ def build(stopping: Stopping) -> Service:
             await engine.dispose()
 
     async def checks() -> Sequence[Check]:
-        return [await database_check(engine), *await bus.checks()]
+        return [await database_check(engine), await objects.check(), *await bus.checks()]
 
-    return Service("results", lifespan, checks, results_router(engine, auth, watches))
+    return Service("results", lifespan, checks, results_router(engine, auth, watches, objects))

@@ -7,7 +7,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.results import repository
 from services.results.tables import inbox
-from shared.contracts.events import AnyEvent, ImportCompleted, ImportFailed, ImportProgressed, ImportUploaded
+from shared.contracts.events import (
+    AnyEvent,
+    ImportCancelled,
+    ImportCompleted,
+    ImportFailed,
+    ImportProgressed,
+    ImportResumed,
+    ImportUploaded,
+)
 from shared.contracts.topology import RESULTS_IMPORTS
 from shared.platform.bus import Handler, Subscription, once
 
@@ -30,8 +38,10 @@ def subscription(engine: AsyncEngine, wake: Wake) -> Subscription:
         RESULTS_IMPORTS,
         {
             ImportUploaded.type: handler(_on_uploaded),
+            ImportResumed.type: handler(_on_resumed),
             ImportCompleted.type: handler(_on_completed),
             ImportFailed.type: handler(_on_failed),
+            ImportCancelled.type: handler(_on_cancelled),
         },
     )
 
@@ -53,9 +63,17 @@ async def _on_uploaded(connection: AsyncConnection, event: AnyEvent) -> None:
     await repository.add_uploaded(connection, event.tenant, event.data)
 
 
+async def _on_resumed(connection: AsyncConnection, event: AnyEvent) -> None:
+    await repository.add_resumed(connection, event.tenant, event.data)
+
+
 async def _on_completed(connection: AsyncConnection, event: AnyEvent) -> None:
     await repository.add_completed(connection, event.tenant, event.data)
 
 
 async def _on_failed(connection: AsyncConnection, event: AnyEvent) -> None:
     await repository.add_failed(connection, event.tenant, event.data)
+
+
+async def _on_cancelled(connection: AsyncConnection, event: AnyEvent) -> None:
+    await repository.add_cancelled(connection, event.tenant, event.data)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.results import repository
 from services.results.cursors import import_cursors, record_cursors, row_error_cursors
+from services.results.error_file import ErrorFile, Part, error_file_header, error_file_name
 from services.results.resources import (
     ENDED,
     ERRORS_PREVIEWED,
@@ -27,6 +28,7 @@ from services.results.resources import (
 )
 from services.results.tables import AnyRow, records_view
 from shared.contracts.datasets import Dataset, datasets
+from shared.contracts.dialect import Dialect
 from shared.contracts.problems import NotFound
 from shared.platform.paging import page_of
 
@@ -41,16 +43,21 @@ async def get_import(connection: AsyncConnection, tenant: str, import_id: UUID) 
 
 
 async def get_import_detail(connection: AsyncConnection, tenant: str, import_id: UUID) -> ImportDetail:
-    """The import as it stands, with its first row errors.
+    """The import as it stands, with how its file is read and what is wrong with its records.
 
     Raises:
         NotFound: `import_not_found`.
     """
-    row = await _import_row(connection, tenant, import_id)
-    errors = await repository.list_row_errors(
-        connection, tenant, import_id, equal={}, after=None, limit=ERRORS_PREVIEWED
+    this = (connection, tenant, import_id)
+    row = await _import_row(*this)
+    return import_detail_of(
+        row,
+        upload=await repository.find_upload(*this),
+        work=await repository.find_work(*this),
+        error_counts=await repository.list_error_counts(*this),
+        errors=await repository.list_row_errors(*this, equal={}, after=None, limit=ERRORS_PREVIEWED),
+        now=datetime.now(UTC),
     )
-    return import_detail_of(row, errors, datetime.now(UTC))
 
 
 async def list_imports(
@@ -104,11 +111,32 @@ async def list_row_errors(
     )
 
 
+async def get_error_file(connection: AsyncConnection, tenant: str, import_id: UUID) -> ErrorFile:
+    """Every record of an import that was not loaded so far, as a file.
+
+    Raises:
+        NotFound: `import_not_found`.
+    """
+    row = await _import_row(connection, tenant, import_id)
+    upload = await repository.find_upload(connection, tenant, import_id)
+    parts = await repository.list_error_files(connection, tenant, import_id)
+    return ErrorFile(
+        name=error_file_name(row.file_name),
+        header=_error_file_header(upload) if upload else b"",
+        parts=[Part(part.object_key, part.size) for part in parts],
+    )
+
+
+def _error_file_header(upload: AnyRow) -> bytes:
+    delimiter = Dialect.model_validate(upload.dialect).delimiter
+    return error_file_header(upload.header, upload.columns, upload.column_count, delimiter)
+
+
 async def get_receipt(connection: AsyncConnection, tenant: str, import_id: UUID) -> dict[str, Any]:
     """The final balance of an import.
 
     Raises:
-        NotFound: `import_not_found`; `receipt_not_ready` while it runs; `receipt_not_found` if it failed.
+        NotFound: `import_not_found`; `receipt_not_ready` while it runs; `receipt_not_found` if it ended early.
     """
     row = await _import_row(connection, tenant, import_id)
     document = await repository.find_receipt(connection, tenant, import_id)
@@ -117,8 +145,8 @@ async def get_receipt(connection: AsyncConnection, tenant: str, import_id: UUID)
     if row.status in ENDED:
         raise NotFound(
             "receipt_not_found",
-            f"import {import_id} {row.status} and has no receipt",
-            hint="only an import that reached its file's end has one; see `error_message` of the import",
+            f"import {import_id} is {row.status} and has no receipt",
+            hint="only an import that reached its file's end has one; the import's own counts say what was done",
         )
     raise NotFound(
         "receipt_not_ready",

@@ -1,24 +1,57 @@
-"""The SQL of results: merge events into the read model, in whatever order they come; find and list."""
+"""The SQL of results: merge events into the read model, in whatever order they come; find and list.
+
+An event counts by what it is about, never by when it arrives: a later run of the import before an earlier one, within a
+run its end before its progress, and of that the furthest. State and counts are compared each by itself, because
+`import.resumed` tells no counts: until the new run tells its own, those of the run before stand.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, Table, case, func, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.results.cursors import ImportPosition, RowErrorPosition
-from services.results.tables import COUNTS, FACTS, AnyRow, imports, receipts, row_errors, uploaded_imports
-from shared.contracts.events import Counts, ImportCompleted, ImportFailed, ImportProgressed, ImportUploaded
+from services.results.tables import (
+    COUNTS,
+    FACTS,
+    AnyRow,
+    error_counts,
+    error_files,
+    imports,
+    processor_imports,
+    receipts,
+    row_errors,
+    uploaded_imports,
+)
+from shared.contracts.events import (
+    ImportCancelled,
+    ImportCompleted,
+    ImportFailed,
+    ImportProgressed,
+    ImportResumed,
+    ImportUploaded,
+    RunCounts,
+)
 
-_RUNNING = imports.c.status.in_(("pending", "processing"))
+Ended = ImportCompleted | ImportFailed | ImportCancelled
+
+_KEY = ("tenant", "import_id")
+_PENDING, _PROCESSING, _ENDED = range(3)  # phases of a run
+_phase = case(
+    (imports.c.status == "pending", _PENDING), (imports.c.status == "processing", _PROCESSING), else_=_ENDED
+)
+# The version before this one ends imports without a rank: while both run, the state says it as well.
+_counts_rank = case((_phase == _ENDED, 2 * imports.c.run + 1), else_=imports.c.counts_rank)
 
 
 async def add_uploaded(connection: AsyncConnection, tenant: str, event: ImportUploaded) -> None:
     """Know the file; how far it is stays as later events may have told already."""
-    values = {name: getattr(event, name) for name in FACTS}
+    values = {name: getattr(event, name) for name in FACTS if name != "dry_run"}
+    values["dry_run"] = event.options.dry_run
     row = _row(tenant, event, status="pending", **values)
     await connection.execute(row.on_conflict_do_update(index_elements=_KEY, set_=_excluded(row, values)))
 
@@ -26,64 +59,77 @@ async def add_uploaded(connection: AsyncConnection, tenant: str, event: ImportUp
 async def add_progress(
     connection: AsyncConnection, tenant: str, event: ImportProgressed, at: datetime
 ) -> None:
-    """Move the import forward to what was true `at`; never backwards, and never once it has ended."""
-    values = _counts(event) | {
-        "status": "processing",
-        "processing_started_at": event.processing_started_at,
-        "progressed_at": at,
-    }
-    row = _row(tenant, event, **values)
-    further = or_(imports.c.status == "pending", imports.c.rows_processed < row.excluded.rows_processed)
+    """Move the import forward to what was true `at`; never backwards, and never once its run has ended."""
+    further = tuple_(_counts_rank, imports.c.rows_processed) < (2 * event.run, event.rows_processed)
+    state = _state(event, "processing")
+    counts = _counts(event, rank=2 * event.run)
+    # `import.resumed` may come before the work has begun again, and then does not know when that was.
+    times = {"processing_started_at": event.processing_started_at, "progressed_at": at}
+    row = _row(tenant, event, **state | counts | times)
+    update = (
+        _where(_is_newer(event.run, _PROCESSING), row, state)
+        | _where(further, row, counts)
+        | _where(imports.c.run <= event.run, row, times)
+    )
+    newer = or_(_is_newer(event.run, _PROCESSING), further)
+    await connection.execute(row.on_conflict_do_update(index_elements=_KEY, set_=update, where=newer))
+
+
+async def add_resumed(connection: AsyncConnection, tenant: str, event: ImportResumed) -> None:
+    """Let the import go on in its new run; its counts stay until that run tells some."""
+    state = _state(event, "processing") | {"progressed_at": None}
+    row = _row(tenant, event, **state)
     await connection.execute(
         row.on_conflict_do_update(
-            index_elements=_KEY, set_=_excluded(row, values), where=and_(_RUNNING, further)
+            index_elements=_KEY, set_=_excluded(row, state), where=_is_newer(event.run, _PROCESSING)
         )
     )
 
 
 async def add_completed(connection: AsyncConnection, tenant: str, event: ImportCompleted) -> None:
-    """End the import; what has ended already stays as it is."""
-    await _end(connection, tenant, event, status="completed", error_code=None, error_message=None)
+    """End the run; one that has ended already stays as it is."""
+    await _end(connection, tenant, event, status="completed")
 
 
 async def add_failed(connection: AsyncConnection, tenant: str, event: ImportFailed) -> None:
-    """End the import with its reason; what has ended already stays as it is."""
-    await _end(
-        connection,
-        tenant,
-        event,
-        status="failed",
-        error_code=event.error_code,
-        error_message=event.error_message,
-    )
+    """End the run with its reason; one that has ended already stays as it is."""
+    reason = {"error_code": event.error_code, "error_message": event.error_message}
+    await _end(connection, tenant, event, status="failed", **reason)
 
 
-async def _end(
-    connection: AsyncConnection, tenant: str, event: ImportCompleted | ImportFailed, **outcome: str | None
-) -> None:
-    values = (
-        _counts(event)
-        | outcome
-        | {
-            "processing_started_at": event.processing_started_at,
-            "processing_completed_at": event.processing_completed_at,
-            # Progress that arrives after the end leaves no trace, so progress before it must not leave one either.
-            "progressed_at": None,
-        }
-    )
-    row = _row(tenant, event, **values)
-    await connection.execute(
-        row.on_conflict_do_update(index_elements=_KEY, set_=_excluded(row, values), where=_RUNNING)
-    )
+async def add_cancelled(connection: AsyncConnection, tenant: str, event: ImportCancelled) -> None:
+    """End the run as somebody asked; one that has ended already stays as it is."""
+    await _end(connection, tenant, event, status="cancelled")
 
 
-_KEY = ("tenant", "import_id")
+async def _end(connection: AsyncConnection, tenant: str, event: Ended, status: str, **reason: str) -> None:
+    final = _counts_rank < 2 * event.run + 1
+    # Progress that arrives after the end leaves no trace, so progress before it must not leave one either.
+    state = _state(event, status, processing_completed_at=event.processing_completed_at, **reason)
+    state["progressed_at"] = None
+    counts = _counts(event, rank=2 * event.run + 1)
+    row = _row(tenant, event, **state, **counts)
+    update = _where(_is_newer(event.run, _ENDED), row, state) | _where(final, row, counts)
+    newer = or_(_is_newer(event.run, _ENDED), final)
+    await connection.execute(row.on_conflict_do_update(index_elements=_KEY, set_=update, where=newer))
+
+
+def _is_newer(run: int, phase: int) -> ColumnElement[bool]:
+    return tuple_(imports.c.run, _phase) < (run, phase)
+
+
+def _state(event: ImportProgressed | ImportResumed | Ended, status: str, **ended: Any) -> dict[str, Any]:
+    never_ended = dict.fromkeys(("processing_completed_at", "error_code", "error_message"))
+    began = {"processing_started_at": event.processing_started_at}
+    return {"run": event.run, "status": status} | began | never_ended | ended
+
+
+def _counts(event: RunCounts, *, rank: int) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in COUNTS} | {"counts_rank": rank}
 
 
 def _row(
-    tenant: str,
-    event: ImportUploaded | ImportProgressed | ImportCompleted | ImportFailed,
-    **values: Any,
+    tenant: str, event: ImportUploaded | ImportProgressed | ImportResumed | Ended, **values: Any
 ) -> Insert:
     return insert(imports).values(tenant=tenant, import_id=event.import_id, dataset=event.dataset, **values)
 
@@ -92,8 +138,9 @@ def _excluded(row: Insert, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row.excluded[name] for name in values}
 
 
-def _counts(event: Counts) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in COUNTS}
+def _where(condition: ColumnElement[bool], row: Insert, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of `values` taken from `row` where `condition` holds, else as they are."""
+    return {name: case((condition, row.excluded[name]), else_=imports.c[name]) for name in values}
 
 
 async def find_import(connection: AsyncConnection, tenant: str, import_id: UUID) -> AnyRow | None:
@@ -108,6 +155,7 @@ async def find_import(connection: AsyncConnection, tenant: str, import_id: UUID)
     merged = select(
         *(func.coalesce(mine.c[name], theirs.c[name]).label(name) for name in both),
         func.coalesce(mine.c.status, "pending").label("status"),
+        func.coalesce(mine.c.run, 1).label("run"),
         *(func.coalesce(mine.c[name], 0).label(name) for name in COUNTS),
         *(column for column in mine.c if column.name in _ONLY_OURS),
     )
@@ -120,6 +168,42 @@ async def find_import(connection: AsyncConnection, tenant: str, import_id: UUID)
 _ONLY_OURS = frozenset(
     {"processing_started_at", "progressed_at", "processing_completed_at", "error_code", "error_message"}
 )
+
+
+async def find_upload(connection: AsyncConnection, tenant: str, import_id: UUID) -> AnyRow | None:
+    """What upload found in the file and was asked to do with it."""
+    found = select(uploaded_imports).where(
+        uploaded_imports.c.tenant == tenant, uploaded_imports.c.import_id == import_id
+    )
+    return (await connection.execute(found)).one_or_none()
+
+
+async def find_work(connection: AsyncConnection, tenant: str, import_id: UUID) -> AnyRow | None:
+    """How the processor reads the import; None before it has begun."""
+    found = select(processor_imports).where(
+        processor_imports.c.tenant == tenant, processor_imports.c.import_id == import_id
+    )
+    return (await connection.execute(found)).one_or_none()
+
+
+async def list_error_counts(connection: AsyncConnection, tenant: str, import_id: UUID) -> Sequence[AnyRow]:
+    """How often each row error occurred in each column, the most frequent first."""
+    counts = (
+        select(error_counts)
+        .where(error_counts.c.tenant == tenant, error_counts.c.import_id == import_id)
+        .order_by(error_counts.c.count.desc(), error_counts.c.code, error_counts.c.column_name)
+    )
+    return (await connection.execute(counts)).all()
+
+
+async def list_error_files(connection: AsyncConnection, tenant: str, import_id: UUID) -> Sequence[AnyRow]:
+    """The parts of an import's error file, in their order."""
+    parts = (
+        select(error_files)
+        .where(error_files.c.tenant == tenant, error_files.c.import_id == import_id)
+        .order_by(error_files.c.part)
+    )
+    return (await connection.execute(parts)).all()
 
 
 async def list_imports(

@@ -10,9 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.results.tables import AnyRow
 from shared.contracts.datasets import Dataset
+from shared.contracts.dialect import Dialect, DialectExplanation
+from shared.contracts.options import ImportOptions
 
-Status = Literal["pending", "processing", "completed", "failed"]
-ENDED: frozenset[str] = frozenset({"completed", "failed"})
+Status = Literal["pending", "processing", "completed", "failed", "cancelled"]
+ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
 ERRORS_PREVIEWED = 10
 
 
@@ -22,6 +24,7 @@ class Links(BaseModel):
     self_: str = Field(serialization_alias="self")
     events: str
     errors: str
+    errors_csv: str
     receipt: str
 
 
@@ -35,9 +38,12 @@ class Import(BaseModel):
     file_size: int = Field(description="Bytes")
     sha256: str
     status: Status
-    dry_run: bool = False
+    dry_run: bool = Field(description="Nothing is loaded; the counts say what would be")
+    run: int = Field(description="1, and one more with each retry")
     rows_detected: int = Field(description="Data records counted at upload")
-    rows_processed: int = Field(description="Always the sum of the five counts that follow")
+    rows_processed: int = Field(
+        description="The sum of the five counts that follow, and of the records that wait until all are loaded at once"
+    )
     rows_inserted: int
     rows_updated: int
     rows_unchanged: int
@@ -64,12 +70,36 @@ class RowError(BaseModel):
     message: str
     value: str | None
     raw_data: str = Field(description="The record as it came")
+    rule: str | None = Field(description="The rule that was broken, as the dataset declares it")
     hint: str | None
 
 
-class ImportDetail(Import):
-    """An import with its first row errors."""
+class ErrorCount(BaseModel):
+    """How many row errors have this code in this column. Complete, also where not every row error is kept."""
 
+    code: str
+    column: str | None
+    count: int
+
+
+class Remark(BaseModel):
+    """What was read in one of several possible ways, in `count` places."""
+
+    code: str
+    column: str | None
+    count: int
+    message: str
+
+
+class ImportDetail(Import):
+    """An import with how its file is read, what was asked of it, and what is wrong with its records."""
+
+    options: ImportOptions = Field(description="As the upload asked")
+    dialect: Dialect | None = Field(description="How the file is written")
+    explanation: DialectExplanation | None = Field(description="Why it is read so")
+    date_orders: dict[str, str] = Field(description="How dates such as 03/04/2024 are read, by column")
+    warnings: list[Remark]
+    error_counts: list[ErrorCount] = Field(description="The most frequent first")
     errors_preview: list[RowError] = Field(max_length=ERRORS_PREVIEWED)
 
 
@@ -110,15 +140,54 @@ def import_of(row: AnyRow, now: datetime) -> Import:
     return Import(**_members(row, now))
 
 
-def import_detail_of(row: AnyRow, errors: Sequence[AnyRow], now: datetime) -> ImportDetail:
-    """The import in a row of the read model, with its first row errors."""
-    return ImportDetail(**_members(row, now), errors_preview=[row_error_of(error) for error in errors])
+def import_detail_of(
+    row: AnyRow,
+    *,
+    upload: AnyRow | None,
+    work: AnyRow | None,
+    error_counts: Sequence[AnyRow],
+    errors: Sequence[AnyRow],
+    now: datetime,
+) -> ImportDetail:
+    """The import in a row of the read model, with what upload and processor tell of it in their views."""
+    return ImportDetail(
+        **_members(row, now),
+        options=ImportOptions.model_validate(upload.options) if upload else ImportOptions(),
+        dialect=upload and Dialect.model_validate(upload.dialect),
+        explanation=upload and upload.explanation and DialectExplanation.model_validate(upload.explanation),
+        date_orders=(work and work.date_orders) or {},
+        warnings=[remark_of(note, count) for note, count in sorted((work.notes if work else {}).items())],
+        error_counts=[
+            ErrorCount(code=each.code, column=each.column_name or None, count=each.count)
+            for each in error_counts
+        ],
+        errors_preview=[row_error_of(error) for error in errors],
+    )
+
+
+# What the processor's notes say; `{count}` is the note's number.
+_WARNINGS = {
+    "date_ambiguous": "{count:,} values{where} could be read with the day or the month first, and were read by the date order",
+    "time_ambiguous": "{count:,} times{where} came twice that night, as clocks were set back; the first of the two was taken",
+    "further_table_at_line": "a further table begins in line {count:,}; only the first one was read",
+}
+
+
+def remark_of(note: str, count: int) -> Remark:
+    """The warning in a note of the processor: `<code>`, or `<code>:<column>`."""
+    code, _, column = note.partition(":")
+    text = _WARNINGS.get(code, "{count:,} values{where}: " + code.replace("_", " "))
+    where = f" in column {column!r}" if column else ""
+    return Remark(
+        code=code, column=column or None, count=count, message=text.format(count=count, where=where)
+    )
 
 
 def _members(row: AnyRow, now: datetime) -> dict[str, Any]:
     same = (name for name in Import.model_fields if name in row._fields)
     return {name: getattr(row, name) for name in same} | {
         "id": row.import_id,
+        "dry_run": bool(row.dry_run),  # unknown while a later event has arrived before `import.uploaded`
         "percent_complete": percent_complete(row.status, row.rows_processed, row.rows_detected),
         "estimated_seconds_left": seconds_left(row, now),
         "links": links_of(row.import_id),
@@ -127,7 +196,13 @@ def _members(row: AnyRow, now: datetime) -> dict[str, Any]:
 
 def links_of(import_id: UUID) -> Links:
     here = f"/api/v1/imports/{import_id}"
-    return Links(self_=here, events=f"{here}/events", errors=f"{here}/errors", receipt=f"{here}/receipt")
+    return Links(
+        self_=here,
+        events=f"{here}/events",
+        errors=f"{here}/errors",
+        errors_csv=f"{here}/errors.csv",
+        receipt=f"{here}/receipt",
+    )
 
 
 def percent_complete(status: str, processed: int, detected: int) -> float:
@@ -140,8 +215,11 @@ def percent_complete(status: str, processed: int, detected: int) -> float:
 
 
 def seconds_left(row: AnyRow, now: datetime) -> int | None:
-    """Seconds until the end at the mean speed so far, rounded up; None if no speed is known."""
-    if row.status != "processing" or row.progressed_at is None or row.rows_processed == 0:
+    """Seconds until the end at the mean speed so far, rounded up; None if no speed is known.
+
+    That of a later run is not: it began somewhere in the file.
+    """
+    if row.status != "processing" or row.run > 1 or row.progressed_at is None or row.rows_processed == 0:
         return None
     elapsed = (row.progressed_at - row.processing_started_at).total_seconds()
     remaining = row.rows_detected - row.rows_processed

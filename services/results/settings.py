@@ -1,7 +1,7 @@
 """Settings of the results service."""
 
-from shared.platform.settings import ApiSettings
+from shared.platform.settings import ApiSettings, StoreSettings
 
 
-class Settings(ApiSettings):
-    """The environment of `penstock serve results`: what every service with an API has."""
+class Settings(ApiSettings, StoreSettings):
+    """The environment of `penstock serve results`. The store is where error files are read from."""

@@ -36,7 +36,7 @@ class EventStream(StreamingResponse):
 STREAM_HEADERS: Mapping[str, str] = MappingProxyType({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
 Key = tuple[str, UUID]  # tenant, import
-_RANK: dict[Status, int] = {"pending": 0, "processing": 1, "completed": 2, "failed": 2}
+_RANK: dict[Status, int] = {"pending": 0, "processing": 1, "completed": 2, "failed": 2, "cancelled": 2}
 
 Load = Callable[[str, UUID], Awaitable[Import]]
 
@@ -45,16 +45,16 @@ Load = Callable[[str, UUID], Awaitable[Import]]
 class State:
     """What is sent of an import. `progress` grows with it and tells one state from another."""
 
-    progress: tuple[int, int]
+    progress: tuple[int, int, int]
     frame: bytes
     ended: bool
 
 
 def state_of(shown: Import) -> State:
     """The event that tells where an import stands."""
-    progress = (_RANK[shown.status], shown.rows_processed)
+    progress = (shown.run, _RANK[shown.status], shown.rows_processed)
     data = shown.model_dump_json(by_alias=True)  # one line, as an SSE field must be
-    frame = f"event: import\nid: {shown.status}-{shown.rows_processed}\ndata: {data}\n\n"
+    frame = f"event: import\nid: {shown.run}-{shown.status}-{shown.rows_processed}\ndata: {data}\n\n"
     return State(progress, frame.encode(), shown.status in ENDED)
 
 

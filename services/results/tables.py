@@ -3,7 +3,20 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, MetaData, Row, Table, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Integer,
+    MetaData,
+    Numeric,
+    Row,
+    Table,
+    Text,
+    Uuid,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
@@ -24,7 +37,7 @@ COUNTS = (
 )
 
 # What `import.uploaded` alone tells of an import, beside its dataset.
-FACTS = ("source", "file_name", "file_size", "sha256", "rows_detected", "uploaded_at")
+FACTS = ("source", "file_name", "file_size", "sha256", "rows_detected", "dry_run", "uploaded_at")
 
 imports = Table(
     "imports",
@@ -37,9 +50,12 @@ imports = Table(
     Column("file_size", BigInteger),
     Column("sha256", Text),
     Column("rows_detected", BigInteger),
+    Column("dry_run", Boolean),
     Column("uploaded_at", DateTime(timezone=True)),
+    Column("run", Integer, nullable=False, default=1),
     Column("status", Text, nullable=False),
     *(Column(name, BigInteger, nullable=False, default=0) for name in COUNTS),
+    Column("counts_rank", Integer, nullable=False, default=0),
     Column("processing_started_at", DateTime(timezone=True)),
     Column("progressed_at", DateTime(timezone=True)),
     Column("processing_completed_at", DateTime(timezone=True)),
@@ -63,6 +79,13 @@ uploaded_imports = Table(
     Column("sha256", Text),
     Column("rows_detected", BigInteger),
     Column("uploaded_at", DateTime(timezone=True)),
+    Column("dry_run", Boolean),
+    Column("dialect", JSONB),
+    Column("explanation", JSONB),
+    Column("header", JSONB),
+    Column("columns", JSONB),
+    Column("column_count", Integer),
+    Column("options", JSONB),
     schema="upload",
 )
 
@@ -81,6 +104,42 @@ row_errors = Table(
     Column("value", Text),
     Column("raw_data", Text),
     Column("hint", Text),
+    Column("rule", Text),
+    schema="processor",
+)
+
+# How the processor has an import in hand. `notes` count what was read in one of several possible ways, `date_orders` say
+# in which.
+processor_imports = Table(
+    "imports_v1",
+    _views,
+    Column("tenant", Text),
+    Column("import_id", Uuid),
+    Column("notes", JSONB),
+    Column("date_orders", JSONB),
+    schema="processor",
+)
+
+error_counts = Table(
+    "error_counts_v1",
+    _views,
+    Column("tenant", Text),
+    Column("import_id", Uuid),
+    Column("code", Text),
+    Column("column_name", Text),  # empty: of the record, not of one column
+    Column("count", BigInteger),
+    schema="processor",
+)
+
+# The parts of an import's error file, which follow one another in the order of `part`; the first has the header.
+error_files = Table(
+    "error_files_v1",
+    _views,
+    Column("tenant", Text),
+    Column("import_id", Uuid),
+    Column("part", BigInteger),
+    Column("object_key", Text),
+    Column("size", BigInteger),
     schema="processor",
 )
 
@@ -93,7 +152,15 @@ receipts = Table(
     schema="processor",
 )
 
-_TYPES: dict[str, type[TypeEngine[Any]]] = {"string": Text, "integer": BigInteger, "boolean": Boolean}
+_TYPES: dict[str, TypeEngine[Any]] = {
+    "string": Text(),
+    "integer": BigInteger(),
+    "number": Numeric(),
+    "boolean": Boolean(),
+    "date": Date(),
+    "datetime": DateTime(timezone=True),
+    "year": Integer(),
+}
 
 
 @cache

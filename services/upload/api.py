@@ -1,26 +1,32 @@
-"""HTTP: files come in at `POST /api/v1/uploads`, as a multipart form or as the bare file."""
+"""HTTP: files come in at `POST /api/v1/uploads`, as a multipart form or as the bare file; imports are cancelled and retried."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.upload.intake import Accepted, Intake, Upload
-from services.upload.multipart import FormStream
-from shared.contracts.problems import Problem, UnsupportedMedia
+from services.upload import control
+from services.upload.bodies import RAW_TYPES, upload_of
+from services.upload.fields import FIELDS
+from services.upload.intake import Intake
+from services.upload.resources import Accepted, Ordered
+from shared.contracts.problems import Problem
 from shared.platform.auth import Authenticator, Principal
+from shared.platform.bus import Bus
 from shared.platform.edge import problem_responses
 
-RAW_TYPES = frozenset({"text/csv", "application/csv", "text/plain", "text/tab-separated-values"})
 # A refused client may still be sending; most only look at the answer once they are done.
 DRAIN_BYTES = 16 * 1024 * 1024
 DRAIN_SECONDS = 2.0
 
-_FIELDS = {
-    "dataset": {"type": "string", "description": "What the file is, for example `books`."},
-    "data_source_name": {"type": "string", "description": "Who sends it: a partner, a supplier."},
+_FILE = {"type": "string", "format": "binary"}
+_PROPERTIES = {
+    name: {**field.schema, "description": f"{field.meaning} Takes {field.takes}."}
+    for name, field in FIELDS.items()
 }
 _BODY: dict[str, Any] = {
     "required": True,
@@ -29,26 +35,26 @@ _BODY: dict[str, Any] = {
             "schema": {
                 "type": "object",
                 "required": ["file", "dataset"],
-                "properties": {"file": {"type": "string", "format": "binary"}, **_FIELDS},
+                "properties": {
+                    **_PROPERTIES,
+                    "file": _FILE,
+                },  # the file last, as what precedes it leads its reading
             }
         },
-        "text/csv": {"schema": {"type": "string", "format": "binary"}},
+        **{media_type: {"schema": _FILE} for media_type in sorted(RAW_TYPES)},
     },
 }
+_NAME = {"type": "string", "description": "With a bare file: the file's name."}
 _QUERY = [
-    {
-        "name": name,
-        "in": "query",
-        "schema": {"type": "string"},
-        "description": f"With a bare file: {schema['description']}",
-    }
-    for name, schema in {**_FIELDS, "file_name": {"description": "The file's name."}}.items()
+    {"name": name, "in": "query", "schema": schema, "description": schema["description"]}
+    for name, schema in {**_PROPERTIES, "file_name": _NAME}.items()
 ]
 
 
-def router(intake: Intake, auth: Authenticator) -> APIRouter:
+def router(intake: Intake, engine: AsyncEngine, bus: Bus, auth: Authenticator) -> APIRouter:
     """The upload service's routes."""
     routes = APIRouter(prefix="/api/v1", tags=["uploads"])
+    writer = Depends(auth.require("imports:write"))
 
     @routes.post(
         "/uploads",
@@ -58,77 +64,53 @@ def router(intake: Intake, auth: Authenticator) -> APIRouter:
         responses=problem_responses(401, 403, 413, 415, 422, 503),
         openapi_extra={"requestBody": _BODY, "parameters": _QUERY},
     )
-    async def upload(
-        request: Request,
-        response: Response,
-        caller: Annotated[Principal, Depends(auth.require("imports:write"))],
-    ) -> Accepted:
+    async def upload(request: Request, response: Response, caller: Annotated[Principal, writer]) -> Accepted:
         """The file streams into the store and is checked on its way; what is wrong with it as a whole is said at once.
+
+        Files end in `.csv`, `.tsv`, `.txt` or whatever you like; one that is compressed with gzip is unpacked. Fields
+        come as form fields, before or behind the file, or as query parameters. Those before the file are best: they
+        lead how it is read while it streams; behind it, a large file may have to be read twice.
 
         202: it is accepted and will be processed; follow `links.self` (also in `Location`) or `links.events`.
         """
         body = request.stream()
         try:
-            accepted = await intake.receive(caller, await _upload_of(request, body))
+            accepted = await intake.receive(caller, await upload_of(request, body))
         except Problem:
             await _drain(body)
             raise
         response.headers["Location"] = accepted.links["self"]
         return accepted
 
-    return routes
-
-
-async def _upload_of(request: Request, body: AsyncIterator[bytes]) -> Upload:
-    content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type == "multipart/form-data":
-        form = FormStream(content_type, body)
-        await form.find_file()
-        return FormUpload(form)
-    if media_type in RAW_TYPES:
-        return RawUpload(dict(request.query_params), body)
-    raise UnsupportedMedia(
-        "media_type_unsupported",
-        f"cannot take a body of type {media_type or 'unknown'!r}",
-        hint="send multipart/form-data with a field `file`, or the bare file as text/csv",
+    @routes.post(
+        "/uploads/{import_id}/cancel",
+        status_code=202,
+        summary="Cancel an import",
+        responses=problem_responses(401, 403, 404, 409, 422, 503),
     )
+    async def cancel(import_id: UUID, caller: Annotated[Principal, writer]) -> Ordered:
+        """It ends within one slice, as `cancelled`. What was loaded before stays; an `atomic` import has loaded nothing.
 
+        To cancel twice does no harm. 409 `import_ended`: it is completed or failed.
+        """
+        async with engine.begin() as connection:
+            return await control.cancel(connection, bus, caller.tenant, import_id)
 
-class FormUpload(Upload):
-    """A multipart form with the file in it."""
+    @routes.post(
+        "/uploads/{import_id}/retry",
+        status_code=202,
+        summary="Try a failed import again",
+        responses=problem_responses(401, 403, 404, 409, 422, 503),
+    )
+    async def retry(import_id: UUID, caller: Annotated[Principal, writer]) -> Ordered:
+        """It goes on where it stopped, as its next `run`: nothing is loaded twice.
 
-    def __init__(self, form: FormStream) -> None:
-        self._form = form
-        self.file_name = form.file_name or ""
+        409 `import_not_failed`: it has not failed. 409 `import_not_retryable`: it would fail in the same way.
+        """
+        async with engine.begin() as connection:
+            return await control.retry(connection, bus, caller.tenant, import_id)
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        return self._form.file_chunks()
-
-    def early_fields(self) -> dict[str, str]:
-        return self._form.fields
-
-    async def fields(self) -> dict[str, str]:
-        await self._form.finish()
-        return self._form.fields
-
-
-class RawUpload(Upload):
-    """The bare file as body, the fields as query parameters."""
-
-    def __init__(self, query: dict[str, str], body: AsyncIterator[bytes]) -> None:
-        self.file_name = query.pop("file_name", "")
-        self._query = query
-        self._body = body
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        return self._body
-
-    def early_fields(self) -> dict[str, str]:
-        return self._query
-
-    async def fields(self) -> dict[str, str]:
-        return self._query
+    return routes
 
 
 async def _drain(body: AsyncIterator[bytes]) -> None:

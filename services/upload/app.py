@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.upload.api import router
+from services.upload.blocks import Limits
 from services.upload.intake import Intake
 from services.upload.settings import Settings
 from shared.platform.auth import Authenticator
@@ -24,7 +25,8 @@ def build(stopping: Stopping) -> Service:
     )
     objects = Objects(settings.store_url)
     auth = Authenticator(settings.jwt_secret.get_secret_value(), settings.jwt_audience, engine)
-    intake = Intake(engine, bus, objects, max_bytes=settings.upload_max_bytes)
+    limits = Limits(settings.upload_max_bytes, settings.upload_max_ratio)
+    intake = Intake(engine, bus, objects, limits)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -38,4 +40,6 @@ def build(stopping: Stopping) -> Service:
     async def checks() -> Sequence[Check]:
         return [await database_check(engine), await objects.check(), *await bus.checks()]
 
-    return Service("upload", lifespan, checks, router(intake, auth), streams=frozenset({"/api/v1/uploads"}))
+    return Service(
+        "upload", lifespan, checks, router(intake, engine, bus, auth), streams=frozenset({"/api/v1/uploads"})
+    )

@@ -72,6 +72,11 @@ class FormStream:
         if not self._ended:
             raise _malformed("the body ends without its closing boundary")
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether all of the form was read, so that `fields` are all there are."""
+        return self._ended
+
     def _parser_for(self, boundary: str) -> MultipartParser:
         try:
             return MultipartParser(

@@ -1,4 +1,4 @@
-"""What upload owns: imports as they were received."""
+"""What upload owns: imports as they were received; and the processor's view of how they stand."""
 
 from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Table, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
@@ -17,9 +17,24 @@ imports = Table(
     Column("sha256", Text, nullable=False),
     Column("object_key", Text, nullable=False),
     Column("dialect", JSONB, nullable=False),
+    Column("explanation", JSONB(none_as_null=True)),
+    Column("header", JSONB, nullable=False),
     Column("columns", JSONB, nullable=False),
     Column("column_count", Integer, nullable=False),
     Column("rows_detected", BigInteger, nullable=False),
+    Column("lines_detected", BigInteger),
+    Column("options", JSONB, nullable=False),
     Column("uploaded_by", Text, nullable=False),
     Column("uploaded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+processor_imports = Table(
+    "imports_v1",
+    MetaData(),
+    Column("tenant", Text),
+    Column("import_id", Uuid),
+    Column("status", Text),
+    Column("run", Integer),
+    Column("error_code", Text),
+    schema="processor",
 )

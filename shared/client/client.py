@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO, Self
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -77,6 +78,7 @@ class PenstockClient:
         dataset: str,
         source: str | None = None,
         file_name: str | None = None,
+        fields: Mapping[str, object] = MappingProxyType({}),
         on_sent: Callable[[int], None] = lambda _: None,
     ) -> Json:
         """Send a file, streamed: its size does not matter to memory.
@@ -86,6 +88,7 @@ class PenstockClient:
             dataset: What the file is, for example `books`.
             source: Who sent the file: a partner, a supplier.
             file_name: What to call a stream; a path has its own name.
+            fields: What else to ask, as the API names it: `dry_run`, `max_rejected`, `delimiter` …; None: left out.
             on_sent: Called with the number of bytes handed to the network so far.
 
         Returns:
@@ -97,24 +100,39 @@ class PenstockClient:
         if isinstance(file, Path):
             with file.open("rb") as stream:
                 name = file_name or file.name
-                return self.upload(stream, dataset=dataset, source=source, file_name=name, on_sent=on_sent)
-        query = {"dataset": dataset, "data_source_name": source, "file_name": file_name}
+                return self.upload(
+                    stream, dataset=dataset, source=source, file_name=name, fields=fields, on_sent=on_sent
+                )
+        query = {"dataset": dataset, "data_source_name": source, "file_name": file_name, **fields}
+        packed = (file_name or "").lower().endswith(".gz")
         return self._json(
             "POST",
             f"{API}/uploads",
-            params={name: value for name, value in query.items() if value is not None},
-            headers={"Content-Type": "text/csv"},
+            params={name: _text(value) for name, value in query.items() if value is not None},
+            headers={"Content-Type": "application/gzip" if packed else "text/csv"},
             content=_chunks(file, on_sent),
         )
+
+    def cancel(self, import_id: UUID | str) -> Json:
+        """Ask for the end of an import that has not ended. The answer has the state that it was in."""
+        return self._json("POST", f"{API}/uploads/{import_id}/cancel")
+
+    def retry(self, import_id: UUID | str) -> Json:
+        """Ask for a failed import to go on. The answer has the `run` that failed; the next one follows."""
+        return self._json("POST", f"{API}/uploads/{import_id}/retry")
 
     def import_status(self, import_id: UUID | str) -> Json:
         """The import as it stands, with its first row errors."""
         return self._json("GET", f"{API}/imports/{import_id}")
 
-    def follow(self, import_id: UUID | str, *, patience: float = 60.0) -> Iterator[Json]:
+    def follow(self, import_id: UUID | str, *, beyond_run: int = 0, patience: float = 60.0) -> Iterator[Json]:
         """The import's states as they come, the last one being its end.
 
         A stream that breaks is replaced by polling until it is back, so that a restart of the server goes unnoticed.
+
+        Args:
+            beyond_run: After a retry, the run that had failed: what is heard of it is passed over.
+            patience: Seconds.
 
         Raises:
             Unreachable: no answer for `patience` seconds.
@@ -123,10 +141,12 @@ class PenstockClient:
         while True:
             try:
                 for state in self._states(import_id):
+                    last_answer = time.monotonic()
+                    if state["run"] <= beyond_run:
+                        continue
                     yield state
                     if state["status"] in ENDED:
                         return
-                    last_answer = time.monotonic()
             except (Unreachable, Refused) as error:
                 temporary = isinstance(error, Unreachable) or error.is_temporary
                 if not temporary or time.monotonic() - last_answer > patience:
@@ -140,6 +160,16 @@ class PenstockClient:
     def errors(self, import_id: UUID | str) -> Iterator[Json]:
         """The row errors of an import, in file order."""
         return self._items(f"{API}/imports/{import_id}/errors")
+
+    def errors_csv(self, import_id: UUID | str) -> Iterator[bytes]:
+        """Every record of an import that was not loaded, as a CSV file, a piece at a time."""
+        with (
+            self._talking(),
+            self._http.stream("GET", f"{API}/imports/{import_id}/errors.csv") as response,
+        ):
+            if response.is_error:
+                raise refused(response.status_code, response.reason_phrase, response.read())
+            yield from response.iter_bytes()
 
     def receipt(self, import_id: UUID | str) -> Json:
         """The final balance of a completed import."""
@@ -192,6 +222,10 @@ class PenstockClient:
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             raise Unreachable(f"the request to {self._url} did not get through: {reason}") from error
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _chunks(stream: BinaryIO, on_sent: Callable[[int], None]) -> Iterator[bytes]:

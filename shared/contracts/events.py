@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from shared.contracts.dialect import Dialect
+from shared.contracts.dialect import Dialect, DialectExplanation
+from shared.contracts.options import ImportOptions
 
 
 class EventInvalid(ValueError):
@@ -45,7 +46,13 @@ COUNTS = tuple(Counts.model_fields)
 class ImportUploaded(EventData):
     """A file was accepted and stored.
 
-    `columns` maps each dataset column to its position in a record, from 0; `column_count` is the header's width.
+    Attributes:
+        columns: Position of each dataset column in a record, from 0.
+        column_count: The header's width, in columns.
+        header: The column names as they came; empty where the file names none.
+        lines_detected: Physical lines of the file: no import has more records.
+        object_key: Where the file is in the store. A compressed file is stored unpacked, its size and hash are the
+            unpacked ones.
     """
 
     type = "import.uploaded"
@@ -57,9 +64,13 @@ class ImportUploaded(EventData):
     sha256: str
     object_key: str
     dialect: Dialect
+    explanation: DialectExplanation | None = None
     columns: dict[str, int]
     column_count: int
+    header: tuple[str, ...] = ()
     rows_detected: int
+    lines_detected: int | None = None
+    options: ImportOptions = ImportOptions()
     uploaded_at: datetime
 
 
@@ -71,7 +82,40 @@ class SliceProcess(EventData):
     slice: int
 
 
-class ImportProgressed(Counts):
+class ImportCancel(EventData):
+    """Command: end an import within one slice. What was committed before stays; one that has ended stays as it is."""
+
+    type = "import.cancel"
+    import_id: UUID
+
+
+class ImportRetry(EventData):
+    """Command: take a failed import up again at its checkpoint, as its next run."""
+
+    type = "import.retry"
+    import_id: UUID
+
+
+class ImportResumed(EventData):
+    """A failed import goes on: run number `run` (the first is 1) has begun."""
+
+    type = "import.resumed"
+    import_id: UUID
+    dataset: str
+    run: int
+    processing_started_at: datetime
+
+
+class RunCounts(Counts):
+    """The balance of an import in its run number `run`. What a later run tells counts more than what an earlier one told.
+
+    While an `atomic` import or a dry run is under way, processed also counts the records that wait to be loaded.
+    """
+
+    run: int = 1
+
+
+class ImportProgressed(RunCounts):
     """Where a running import stands. Sent live, at most every 500 ms; losing one is harmless."""
 
     type = "import.progressed"
@@ -83,19 +127,26 @@ class ImportProgressed(Counts):
     processing_started_at: datetime
 
 
-class ImportCompleted(Counts):
-    """Every record of the file was loaded or reported. `rows_rejected` > 0 is no failure."""
+class ImportCompleted(RunCounts):
+    """Every record of the file was loaded or reported. `rows_rejected` > 0 is no failure.
+
+    With `dry_run` nothing was loaded: the counts say what would have been.
+    """
 
     type = "import.completed"
     import_id: UUID
     dataset: str
     source: str | None
     file_name: str
+    dry_run: bool = False
     processing_started_at: datetime
     processing_completed_at: datetime
 
 
-class ImportFailed(Counts):
+FINAL_ERROR_CODES = frozenset({"too_many_rejected"})  # failures that another run cannot but repeat
+
+
+class ImportFailed(RunCounts):
     """The import ended early. What had been committed before stays and is counted here."""
 
     type = "import.failed"
@@ -105,6 +156,18 @@ class ImportFailed(Counts):
     file_name: str
     error_code: str
     error_message: str
+    processing_started_at: datetime | None
+    processing_completed_at: datetime
+
+
+class ImportCancelled(RunCounts):
+    """The import was ended on request. What had been committed before stays and is counted here."""
+
+    type = "import.cancelled"
+    import_id: UUID
+    dataset: str
+    source: str | None
+    file_name: str
     processing_started_at: datetime | None
     processing_completed_at: datetime
 
@@ -126,9 +189,13 @@ EVENTS: dict[str, type[EventData]] = {
     for data in (
         ImportUploaded,
         SliceProcess,
+        ImportCancel,
+        ImportRetry,
+        ImportResumed,
         ImportProgressed,
         ImportCompleted,
         ImportFailed,
+        ImportCancelled,
         InvestigationOpened,
     )
 }

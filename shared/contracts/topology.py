@@ -24,14 +24,18 @@ class Queue:
 
 
 PROCESSOR_IMPORTS = Queue("processor.imports", frozenset({"import.uploaded", "slice.process"}), workers=2)
+# Apart from the imports themselves, which may keep all workers busy for seconds.
+PROCESSOR_COMMANDS = Queue("processor.commands", frozenset({"import.cancel", "import.retry"}))
 RESULTS_IMPORTS = Queue(
-    "results.imports", frozenset({"import.uploaded", "import.completed", "import.failed"})
+    "results.imports",
+    frozenset({"import.uploaded", "import.resumed", "import.completed", "import.failed", "import.cancelled"}),
 )
 NOTIFIER_EVENTS = Queue(
-    "notifier.events", frozenset({"import.completed", "import.failed", "investigation.opened"})
+    "notifier.events",
+    frozenset({"import.completed", "import.failed", "import.cancelled", "investigation.opened"}),
 )
 
-QUEUES = (PROCESSOR_IMPORTS, RESULTS_IMPORTS, NOTIFIER_EVENTS)
+QUEUES = (PROCESSOR_IMPORTS, PROCESSOR_COMMANDS, RESULTS_IMPORTS, NOTIFIER_EVENTS)
 
 
 def queues_for(event_type: str) -> tuple[Queue, ...]:

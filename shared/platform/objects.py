@@ -19,6 +19,13 @@ class ObjectMissing(LookupError):
     """The object is not in the store: it was never put there, or somebody removed it."""
 
 
+class StoreUnavailable(Unavailable):
+    """The store refused a request or does not answer. To be tried again later."""
+
+    def __init__(self) -> None:
+        super().__init__("store_unavailable", "the file store does not answer at present")
+
+
 class Objects:
     """The files of this deployment, each under a key such as `uploads/<tenant>/<import id>`."""
 
@@ -32,24 +39,32 @@ class Objects:
         """Store what `chunks` yields, in parts, holding a few of them at most. Whatever it raises: nothing is stored.
 
         Raises:
-            Unavailable: the store refused it or does not answer.
+            StoreUnavailable: the store refused it or does not answer.
         """
         try:
             await obstore.put_async(self._store, key, chunks, chunk_size=CHUNK_BYTES, max_concurrency=2)
         except BaseError as error:
             log.exception("store.put_failed", key=key)
-            raise Unavailable("store_unavailable", "the file store does not answer at present") from error
+            raise StoreUnavailable from error
 
     async def read(self, key: str, start: int, length: int) -> bytes:
         """Up to `length` bytes from offset `start`; fewer at the object's end, none behind it.
 
         Raises:
             ObjectMissing: no such object.
+            StoreUnavailable: the store does not answer.
         """
         try:
-            return bytes(await obstore.get_range_async(self._store, key, start=start, length=length))
+            return await self._read(key, start, length)
         except (NotFoundError, FileNotFoundError) as error:
             raise ObjectMissing(f"object {key!r} is not in the store") from error
+        except BaseError as error:
+            log.warning("store.read_failed", key=key, error=str(error))
+            raise StoreUnavailable from error
+
+    async def _read(self, key: str, start: int, length: int) -> bytes:
+        try:
+            return bytes(await obstore.get_range_async(self._store, key, start=start, length=length))
         except GenericError:
             # How the stores refuse a start behind the end.
             if start < (await obstore.head_async(self._store, key))["size"]:

@@ -1,9 +1,12 @@
-"""Records as they come out of a file, with the place of each. Columns of numbers, not an object a record."""
+"""Records as they come out of a file, with the place of each. Columns of values, not an object a record."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from shared.reading.errors import ReadFault
+from shared.reading.places import Places, RegularPlaces
+from shared.reading.splitting import Cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Position:
     """Where a record starts.
 
     Attributes:
-        record_number: Data records from 1; the header is 0.
+        record_number: Data records from 1; each record of the header is 0.
         line_number: Physical lines from 1; LF, CRLF and a lone CR each end one, also inside quotes.
         byte_offset: Bytes of the file before it.
     """
@@ -53,33 +56,30 @@ class Record:
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RecordBatch:
-    """Successive records in parallel lists; index i is the same record in each. Also a sequence of `Record`.
+    """Successive records, index i being the same record everywhere. Also a sequence of `Record`.
+
+    What few records need (rows, places) is made on first use and kept, so that good records in even columns cost
+    no object each.
 
     Attributes:
-        fields: The values of each record.
-        first_number: Record number of the first one; the others follow without a gap. 0: this is the header,
-            alone in its batch.
-        line_numbers: Physical line where each starts, from 1.
-        offsets: Byte offset in the file where each starts.
-        ends: Byte offset just behind each, line end included.
+        first_number: Record number of the first one; the others follow without a gap. 0: this is a record of
+            the header, alone in its batch.
         faults: What is wrong, by index; a record that is not in it was read well.
         checkpoint: Where to go on after the last of these records.
     """
 
-    fields: list[list[str]]
+    values: list[list[str]] | Cells = field(repr=False)
     first_number: int
-    line_numbers: Sequence[int]
-    offsets: Sequence[int]
-    ends: Sequence[int]
     faults: Mapping[int, ReadFault]
     checkpoint: Checkpoint
+    places: Places | RegularPlaces = field(repr=False)
     data: bytes = field(repr=False)
     data_offset: int = field(repr=False)
 
     def __len__(self) -> int:
-        return len(self.fields)
+        return len(self.values)
 
     def __iter__(self) -> Iterator[Record]:
         return map(self.record, range(len(self)))
@@ -87,6 +87,40 @@ class RecordBatch:
     @property
     def is_header(self) -> bool:
         return self.first_number == 0
+
+    @cached_property
+    def fields(self) -> list[list[str]]:
+        """The values of each record."""
+        return self.values.rows() if isinstance(self.values, Cells) else self.values
+
+    def columns(self, width: int) -> Sequence[Sequence[str]] | None:
+        """The values by column; None if a record has not exactly `width` fields, or a fault."""
+        if self.faults:
+            return None
+        if isinstance(self.values, Cells):
+            return self.values.columns() if self.values.width == width else None
+        if set(map(len, self.values)) != {width}:
+            return None
+        return list(zip(*self.values, strict=True))
+
+    @property
+    def line_numbers(self) -> Sequence[int]:
+        """Physical line where each record starts, from 1."""
+        return self._places.line_numbers
+
+    @property
+    def offsets(self) -> Sequence[int]:
+        """Byte offset in the file where each record starts."""
+        return self._places.offsets
+
+    @property
+    def ends(self) -> Sequence[int]:
+        """Byte offset just behind each record, line end included."""
+        return self._places.ends
+
+    @cached_property
+    def _places(self) -> Places:
+        return self.places.found(self.data) if isinstance(self.places, RegularPlaces) else self.places
 
     def position(self, index: int) -> Position:
         """Where record `index` (from 0) of this batch starts."""
@@ -116,14 +150,13 @@ class RecordBatch:
 
     def part(self, start: int, stop: int) -> "RecordBatch":
         """The records from `start` up to, not including, `stop`, as a batch with its own checkpoint."""
+        values = self.values
         return RecordBatch(
-            fields=self.fields[start:stop],
+            values=values.part(start, stop) if isinstance(values, Cells) else values[start:stop],
             first_number=self.first_number + start,
-            line_numbers=self.line_numbers[start:stop],
-            offsets=self.offsets[start:stop],
-            ends=self.ends[start:stop],
             faults={index - start: fault for index, fault in self.faults.items() if start <= index < stop},
             checkpoint=self.checkpoint_before(stop),
+            places=self._places.part(start, stop),
             data=self.data,
             data_offset=self.data_offset,
         )

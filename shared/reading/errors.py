@@ -6,6 +6,11 @@ An error about the whole file is raised, and nothing of the file is loaded:
     ├── FileEmpty               file_empty               no bytes, or nothing but blank
     ├── FileNotText             file_not_text            a workbook, an archive, a picture
     ├── EncodingUnsupported     encoding_unsupported     text, in UTF-16 or UTF-32
+    ├── GzipError
+    │   ├── GzipInvalid             gzip_invalid             packed bytes that cannot be unpacked
+    │   ├── GzipTruncated           gzip_truncated           the packed file ends too early
+    │   ├── UnpackedTooLarge        unpacked_too_large       too large once it is unpacked
+    │   └── GzipRatioTooHigh        gzip_ratio_too_high      far larger unpacked than packed: a bomb, most likely
     └── HeaderError
         ├── HeaderMissing           header_missing           the first record names no known column
         ├── HeaderColumnMissing     header_column_missing    a required column has no header
@@ -45,6 +50,26 @@ class FileNotText(UnreadableFile):
 
 class EncodingUnsupported(UnreadableFile):
     code = "encoding_unsupported"
+
+
+class GzipError(UnreadableFile):
+    """The file is packed by gzip (RFC 1952), and not to be unpacked."""
+
+
+class GzipInvalid(GzipError):
+    code = "gzip_invalid"
+
+
+class GzipTruncated(GzipError):
+    code = "gzip_truncated"
+
+
+class UnpackedTooLarge(GzipError):
+    code = "unpacked_too_large"
+
+
+class GzipRatioTooHigh(GzipError):
+    code = "gzip_ratio_too_high"
 
 
 class HeaderError(UnreadableFile):

@@ -1,50 +1,48 @@
 """Bytes to records, in bounded memory, from any checkpoint, however the bytes are cut into blocks.
 
-Lines are found in the bytes and fields by `csv` in the text of these lines, so that each record's place in the
-file is known. UTF-8 and Windows-1252 keep every ASCII byte for its ASCII character, which makes that safe.
-
-A quote is special only where a field starts; a doubled one inside stands for itself (RFC 4180, rule 7); text
-behind a closing quote belongs to the field. That is `csv` with `strict=False`.
+A window of pending bytes is read at a time, by the quick way where it is regular (`split_regular`), else by the
+general one. The last record of a window waits for what follows, so that where the first table ends is decided on
+the same records however the bytes were cut: see `tables`.
 """
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain, compress, pairwise
+from itertools import accumulate, compress, islice
+from itertools import count as count_from
 
 from shared.contracts.dialect import Dialect
 from shared.reading.batch import Checkpoint, Position, Record, RecordBatch
 from shared.reading.errors import ReadFault
+from shared.reading.faults import text_fault, too_large, unterminated
+from shared.reading.places import Places, RegularPlaces
+from shared.reading.skipping import RecordEnd
+from shared.reading.splitting import Cells, split_cut_off, split_lines, split_regular
+from shared.reading.structure import Structure, decoded, line_ends
+from shared.reading.tables import TableEnd, first_table
 
-__all__ = ["MAX_RECORD_BYTES", "Checkpoint", "Position", "Record", "RecordBatch", "RecordReader"]
+__all__ = ["MAX_RECORD_BYTES", "Checkpoint", "Position", "Record", "RecordBatch", "RecordReader", "TableEnd"]
 
 MAX_RECORD_BYTES = 1 << 20
-PIECE_BYTES = 1 << 17  # a batch of some 1,000 records of 130 bytes; larger ones are no faster and cost memory
+PIECE_BYTES = (
+    1 << 17
+)  # a batch of some 1,000 records of 130 bytes: fits the processor's cache, larger is slower
 
-# The default, 131,072 characters, would end the file at a field that is well within MAX_RECORD_BYTES.
-csv.field_size_limit(2**31 - 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Complete rows, where they are in the file, and how many lines they and the blank ones among them take."""
-
-    rows: list[list[str]]
-    line_numbers: list[int]
-    offsets: list[int]
-    ends: list[int]
-    lines: int
-    end: int
-    well_encoded: bool
+_RECORDS_A_BATCH = PIECE_BYTES // 2  # as many as fit a usual window; a larger one may hold far more
+_REGULAR_SKIPPED = (
+    7  # windows read the general way after one that is not regular, before the quick way is tried again
+)
+_LINES_COMPARED = 500  # behind a quote that stays open, to tell a long value from records
 
 
-@dataclass(frozen=True, slots=True)
-class _Broken:
-    """A record that does not end as it should: its first bytes, and where it starts."""
+@dataclass(slots=True)
+class _Oversize:
+    """A record beyond the limit, whose end is being sought: its first bytes, and where it starts."""
 
     raw: bytes
     offset: int
     line: int
+    end: RecordEnd
+    mid_line: bool = False
 
 
 class RecordReader:
@@ -54,9 +52,14 @@ class RecordReader:
     on later with a new reader from `checkpoint`, which is always behind the last batch that was yielded (never
     inside a record, so it stands still during a record larger than a block).
 
+    Attributes:
+        checkpoint: Where to go on after what was yielded.
+        table_end: Where the rest of the file begins that is not read, as a further table starts there.
+
     Args:
-        dialect: How the file is written. A header is expected if it has one and the checkpoint is the start.
+        dialect: How the file is written. Its header is expected if the checkpoint is the start.
         checkpoint: Where the first byte that will be fed is in the file.
+        width: Fields of the file's header, for telling its table from others; unset: those of the first record read.
         max_record_bytes: Longest record, line end included. Memory stays near this, one block and its fields.
     """
 
@@ -64,247 +67,297 @@ class RecordReader:
         self,
         dialect: Dialect,
         checkpoint: Checkpoint = Checkpoint(),  # noqa: B008 - it is frozen
+        *,
+        width: int | None = None,
         max_record_bytes: int = MAX_RECORD_BYTES,
     ) -> None:
         self.checkpoint = checkpoint
+        self.table_end: TableEnd | None = None
         self._dialect = dialect
-        self._limit = max_record_bytes
-        at_start = checkpoint.byte_offset == 0
+        self._structure = Structure(dialect)
+        self._limit = max_record_bytes - max_record_bytes % self._structure.unit
+        self._width = width
+        at_start = checkpoint.byte_offset <= dialect.start_byte
+        self._to_skip = dialect.start_byte - checkpoint.byte_offset if at_start else 0
+        self._headers_left = dialect.header_rows if at_start else 0
         self._offset = checkpoint.byte_offset
-        self._line = checkpoint.line_number + 1
-        self._number = 0 if dialect.header and at_start else checkpoint.record_number + 1
-        self._bom = dialect.bom if at_start else 0
+        self._line = (dialect.start_line if at_start else checkpoint.line_number) + 1
+        self._number = checkpoint.record_number + 1
         self._pending = bytearray()
-        self._wanted = self._bom  # bytes pending before the next attempt
-        self._window = PIECE_BYTES  # bytes parsed at a time; more only inside a record that is longer
-        self._oversize: _Broken | None = None
+        self._tried = 0  # bytes pending that are known to give no batch yet
+        self._wanted = 0  # bytes pending before the next attempt
+        self._window = 0  # bytes read at a time; more only inside a record that is longer
+        self._reset_window()
+        self._regular_skipped = 0
+        self._oversize: _Oversize | None = None
 
     def feed(self, block: bytes) -> Iterator[RecordBatch]:
         """The records that are complete now that `block` follows what was fed before."""
-        for start in range(0, len(block), PIECE_BYTES):
-            self._pending += block[start : start + PIECE_BYTES]
+        start = min(self._to_skip, len(block))
+        self._to_skip -= start
+        self._offset += start
+        while start < len(block) and self.table_end is None:
+            room = self._window - len(self._pending)
+            stop = start + (room if room > 0 else PIECE_BYTES)
+            self._pending += block[start:stop]
+            start = stop
             if len(self._pending) >= self._wanted:
                 yield from self._read(final=False)
 
     def finish(self) -> Iterator[RecordBatch]:
         """The remaining records: the file ends after what was fed."""
-        yield from self._read(final=True)
+        if self.table_end is None:
+            yield from self._read(final=True)
 
     def _read(self, *, final: bool) -> Iterator[RecordBatch]:
-        self._pass_over(self._bom, lines=0)
-        self._bom = 0
         while batch := self._next_batch(final=final):
-            for part in _header_apart(batch):
-                self.checkpoint = part.checkpoint
-                yield part
-        if self._number > 0 and not self._oversize:
+            self.checkpoint = batch.checkpoint
+            yield batch
+        if final and self.table_end is None:
             self.checkpoint = self._here()  # further than the last record if blank lines follow it
-        # Twice as much, so that an unfinished record is not parsed anew with each block.
+        # Twice as much, so that an unfinished record is not read anew with each block.
         self._wanted = min(2 * len(self._pending), self._limit + 1)
 
     def _next_batch(self, *, final: bool) -> RecordBatch | None:
         if self._oversize:
             return self._end_of_oversize(self._oversize, final=final)
-        while True:
+        while len(self._pending) > (0 if final else self._tried):
             start = self._offset
-            if batch := self._complete_records(final=final):
+            window = min(self._window, self._limit)
+            whole = window >= len(self._pending)
+            batch = self._batch(window, final=final and whole)
+            if batch is None and self._offset == start and not whole and window == self._limit:
+                batch = self._batch(window, settled=True)
+            if batch:
+                self._tried = len(self._pending) if whole and not batch.is_header else 0
                 return batch
+            if self.table_end is not None:
+                return None
             if self._offset > start:
                 continue  # only blank lines
-            if self._window >= len(self._pending):
-                return self._unfinished_record(final=final)
+            if final if whole else window == self._limit:
+                return self._unfinished_record()
+            if whole:
+                self._tried = len(self._pending)
+                return None
             self._window *= 2
+        return None
 
-    def _complete_records(self, *, final: bool) -> RecordBatch | None:
-        data = bytes(self._pending[: self._window])
-        if not final or len(data) < len(self._pending):
-            data = data[: _end_of_last_line(data)]
-        number, offset = self._number, self._offset
-        parsed = self._parse(data)
-        self._pass_over(parsed.end - offset, lines=parsed.lines, records=len(parsed.rows))
-        if not parsed.rows:
+    def _batch(self, window: int, *, final: bool = False, settled: bool = False) -> RecordBatch | None:
+        """The next records in the pending bytes up to `window`.
+
+        Args:
+            window: Bytes.
+            final: Whether the file ends there.
+            settled: Whether no more bytes can be had to decide where the table ends.
+        """
+        data = bytes(self._pending[:window])
+        if not final:
+            data = data[: self._structure.end_of_last_line(data)]
+        if not data:
             return None
-        batch = RecordBatch(
-            fields=parsed.rows,
-            first_number=number,
-            line_numbers=parsed.line_numbers,
-            offsets=parsed.offsets,
-            ends=parsed.ends,
-            faults={},
-            checkpoint=self._here(),
-            data=data,
-            data_offset=offset,
-        )
-        return batch if parsed.well_encoded and b"\0" not in data else _examined(batch, self._dialect)
+        if self._headers_left:
+            return self._header(data)
+        if not (final or settled) and (batch := self._regular_batch(data)):
+            return batch
+        return self._general_batch(data, settled=final or settled)
 
-    def _parse(self, data: bytes) -> _Rows:
-        """The rows in `data`, which ends with a line, up to one that is not complete or is beyond the limit."""
-        lines = data.splitlines(keepends=True)
-        text, well_encoded = _decoded(lines, self._dialect.encoding)
-        bounds = list(accumulate(map(len, lines), initial=self._offset))
-        rows, ends = _split(text, self._dialect)
-        if len(data) > self._limit:
-            fitting = _count_fitting(bounds, ends, self._limit)
-            del rows[fitting:], ends[fitting:]
-        starts = [0, *ends]
-        count = starts.pop()
+    def _regular_batch(self, data: bytes) -> RecordBatch | None:
+        """The records in `data` but for the last one, if they are regular."""
+        if self._regular_skipped:
+            self._regular_skipped -= 1
+            return None
+        text = decoded(data, self._dialect.encoding)
+        split = split_regular(text, self._dialect) if text and "\0" not in text else None
+        if text is None or split is None:
+            self._regular_skipped = _REGULAR_SKIPPED
+            return None
+        cells, length = split
+        data = data[: len(data) - len(text[length:].encode(self._dialect.encoding))]
+        places = RegularPlaces(self._dialect, self._offset, self._line)
+        return self._taken(cells, data, line_ends(text[:length]), places)
+
+    def _general_batch(self, data: bytes, *, settled: bool) -> RecordBatch | None:
+        """The records in `data`, which ends with a line, that are certain to belong to the first table."""
+        lines = self._structure.lines(data)
+        text = decoded(data, self._dialect.encoding)
+        shown = str(data, self._dialect.encoding, "replace") if text is None else text
+        rows, ends = split_lines(shown, len(lines), self._dialect)
+        count, rest = first_table(rows, self._width, behind_record=self._number > 1, settled=settled)
+        if count > _RECORDS_A_BATCH:
+            full = next(islice(compress(count_from(1), rows), _RECORDS_A_BATCH - 1, None), count)
+            count, rest = (full, None) if full < count else (count, rest)
+        if rest is not None:
+            behind = sum(map(len, lines[: ends[rest - 1]]))
+            self.table_end = TableEnd(self._line + ends[rest - 1], self._offset + behind)
+        batch = self._taken_rows(rows[:count], ends[:count], lines)
+        if self.table_end is not None:
+            self._pending.clear()
+        return batch if batch is None or (text is not None and "\0" not in text) else self._examined(batch)
+
+    def _header(self, data: bytes) -> RecordBatch | None:
+        """The first record in `data`, as a record of the header."""
+        lines = self._structure.lines(data)
+        shown = str(data, self._dialect.encoding, "replace")
+        rows, ends = split_lines(shown, len(lines), self._dialect, only_first=True)
+        batch = self._taken_rows(rows, ends, lines)
+        return batch and self._examined(batch)
+
+    def _taken_rows(
+        self, rows: list[list[str]], ends: list[int], lines: Sequence[bytes]
+    ) -> RecordBatch | None:
+        """The next records: `rows`, each of which ends behind the line that `ends` tells."""
+        if not rows:
+            return None
+        count = ends[-1]
+        lines = lines[:count]
+        starts = [0, *ends[:-1]]
         if not all(rows):  # a blank line is an empty row
             starts, ends = list(compress(starts, rows)), list(compress(ends, rows))
             rows = list(filter(None, rows))
-        return _Rows(
-            rows=rows,
+        bounds = list(accumulate(map(len, lines), initial=self._offset))
+        places = Places(
             line_numbers=[self._line + index for index in starts],
             offsets=[bounds[index] for index in starts],
             ends=[bounds[index] for index in ends],
-            lines=count,
-            end=bounds[count],
-            well_encoded=well_encoded,
+        )
+        return self._taken(rows, b"".join(lines), count, places)
+
+    def _taken(
+        self, values: list[list[str]] | Cells, data: bytes, lines: int, places: Places | RegularPlaces
+    ) -> RecordBatch | None:
+        """Pass over `data`, and the batch of its records, which are `values`."""
+        number, offset = self._next_number, self._offset
+        self._pass_over(len(data), lines=lines, records=len(values))
+        if not values:
+            return None
+        if self._width is None and not self._headers_left:
+            self._width = values.width if isinstance(values, Cells) else len(values[0])
+        return RecordBatch(
+            values=values,
+            first_number=number,
+            faults={},
+            checkpoint=self._here(),
+            places=places,
+            data=data,
+            data_offset=offset,
         )
 
-    def _unfinished_record(self, *, final: bool) -> RecordBatch | None:
-        """What is pending, as a record with a fault, if it is beyond the limit or the file ends inside it."""
-        beyond_limit = len(self._pending) > self._limit
-        if not self._pending or not (beyond_limit or final):
-            return None
-        window = bytes(self._pending[: self._limit])
-        end = _end_of_last_line(window) if beyond_limit else len(window)
-        lines = window[:end].splitlines(keepends=True)
-        if lines and not _leaves_quotes(window[end:], self._dialect):
-            return self._unterminated(lines)
-        self._oversize = _Broken(window, self._offset, self._line)
-        self._pass_over(end, lines=len(lines))
-        return self._end_of_oversize(self._oversize, final=final)
+    def _examined(self, batch: RecordBatch) -> RecordBatch:
+        faults = (
+            (index, text_fault(batch.raw(index), self._dialect.encoding)) for index in range(len(batch))
+        )
+        return replace(batch, faults={index: fault for index, fault in faults if fault})
 
-    def _unterminated(self, lines: Sequence[bytes]) -> RecordBatch:
-        """The record up to the line where the quote opens that no later one of `lines` closes."""
+    def _unfinished_record(self) -> RecordBatch | None:
+        """What is pending as a record, though it does not end within the limit, or within the file."""
+        if len(self._pending) <= self._limit:
+            return self._cut_off(bytes(self._pending))
+        window = bytes(self._pending[: self._limit])
+        end = self._structure.end_of_last_line(window)
+        lines = self._structure.lines(window[:end])
+        if lines and self._dialect.quote and not self._structure.leaves_quotes(window[end:]):
+            opening = self._opening(lines)
+            if self._are_records(lines[opening:], lines[:opening]):
+                return self._unterminated(lines[:opening])
+        end_of_record = RecordEnd(self._dialect, self._structure)
+        self._oversize = _Oversize(window, self._offset, self._line, end_of_record)
+        return self._end_of_oversize(self._oversize, final=False)
+
+    def _cut_off(self, data: bytes) -> RecordBatch | None:
+        """The record that the end of the file cuts off: within quotes, else behind an escape."""
+        lines = self._structure.lines(data)
+        if self._dialect.quote:
+            return self._unterminated(lines[: self._opening(lines)])
+        shown = str(data, self._dialect.encoding, "replace")
+        batch = self._taken_rows([split_cut_off(shown, self._dialect)], [len(lines)], lines)
+        return batch and self._examined(batch)
+
+    def _opening(self, lines: Sequence[bytes]) -> int:
+        """How many of the first `lines`, which leave a quote open, there are up to that where it opens."""
         # Ending there, not at the record's first line, keeps hostile files linear: every quote behind is paired.
         closing = (
-            index for index in range(len(lines) - 1, 0, -1) if _leaves_quotes(lines[index], self._dialect)
+            index for index in range(len(lines) - 1, 0, -1) if self._structure.leaves_quotes(lines[index])
         )
-        count = next(closing, 0) + 1
-        broken = _Broken(b"".join(lines[:count]), self._offset, self._line)
-        self._pass_over(len(broken.raw), lines=count, records=1)
-        text, _ = _decoded(lines[:count], self._dialect.encoding)
-        reader = csv.reader(text, delimiter=self._dialect.delimiter, quotechar=self._dialect.quote)
-        fault = ReadFault(
-            "quote_unterminated",
-            f"A quoted field opens in line {broken.line + count - 1} and is never closed.",
-            "Close the quote, or double it if it belongs to the text.",
-        )
-        return self._faulty(broken, next(reader), fault)
+        return next(closing, 0) + 1
 
-    def _end_of_oversize(self, broken: _Broken, *, final: bool) -> RecordBatch | None:
-        end = _end_of_first_line(self._pending, final=final)
-        if end is None:
-            # A CR at the very end stays: the LF of the same line end may come.
-            self._pass_over(len(self._pending) - self._pending.endswith(b"\r"), lines=0)
-            return None
-        self._pass_over(end, lines=1, records=1)
+    def _are_records(self, lines: Sequence[bytes], before: Sequence[bytes]) -> bool:
+        """Whether most of `lines` are by themselves as wide as the file's records, so no quote encloses them."""
+        width = self._width or len(self._values(before))
+        lines = lines[:_LINES_COMPARED]
+        text = str(b"".join(lines), self._dialect.encoding, "replace")
+        widths = [len(row) for row in split_lines(text, len(lines), self._dialect)[0] if row]
+        return widths.count(width) * 2 > len(widths)
+
+    def _values(self, lines: Sequence[bytes]) -> list[str]:
+        """The values of the record that `lines` leave open."""
+        return split_cut_off(str(b"".join(lines), self._dialect.encoding, "replace"), self._dialect)
+
+    def _unterminated(self, lines: Sequence[bytes]) -> RecordBatch:
+        """The record that is `lines`, in the last of which a quote opens for good."""
+        raw, offset, line = b"".join(lines), self._offset, self._line
+        number = self._next_number
+        self._pass_over(len(raw), lines=len(lines), records=1)
+        fault = unterminated(line + len(lines) - 1)
+        return self._faulty(raw, Position(number, line, offset), self._values(lines), fault)
+
+    def _end_of_oversize(self, record: _Oversize, *, final: bool) -> RecordBatch | None:
+        while piece := self._next_piece(final=final):
+            length = record.end.find(piece)
+            passed = piece[:length]
+            record.mid_line = not passed.endswith(("\n", "\r"))
+            if length is not None:
+                return self._too_large(record, passed)
+            self._pass_over(self._structure.length(passed), lines=line_ends(passed))
+        return self._too_large(record, "") if final else None
+
+    def _next_piece(self, *, final: bool) -> str:
+        piece = self._structure.text(bytes(self._pending[: PIECE_BYTES + PIECE_BYTES % 2]))
+        # The LF of the same line end may come.
+        return piece if final and len(piece) < PIECE_BYTES else piece.removesuffix("\r")
+
+    def _too_large(self, record: _Oversize, passed: str) -> RecordBatch:
+        """The record that ends with the text `passed`, or where the file does, even within a character."""
+        position = Position(self._next_number, record.line, record.offset)
+        length = self._structure.length(passed) or len(self._pending)
+        self._pass_over(length, lines=line_ends(passed) + record.mid_line, records=1)
         self._oversize = None
-        fault = ReadFault(
-            "record_too_large",
-            f"The record has {self._offset - broken.offset:,} bytes; at most {self._limit:,} are read.",
-            "Split the record, or look for a line end or a closing quote that is missing.",
-        )
-        return self._faulty(broken, [], fault)
+        return self._faulty(record.raw, position, [], too_large(self._offset - record.offset, self._limit))
 
-    def _faulty(self, broken: _Broken, fields: list[str], fault: ReadFault) -> RecordBatch:
+    def _faulty(self, raw: bytes, position: Position, fields: list[str], fault: ReadFault) -> RecordBatch:
         """The record that was just passed over."""
         return RecordBatch(
-            fields=[fields],
-            first_number=self._number - 1,
-            line_numbers=[broken.line],
-            offsets=[broken.offset],
-            ends=[self._offset],
+            values=[fields],
+            first_number=position.record_number,
             faults={0: fault},
             checkpoint=self._here(),
-            data=broken.raw,
-            data_offset=broken.offset,
+            places=Places([position.line_number], [position.byte_offset], [self._offset]),
+            data=raw,
+            data_offset=position.byte_offset,
         )
+
+    @property
+    def _next_number(self) -> int:
+        return 0 if self._headers_left else self._number
 
     def _pass_over(self, length: int, *, lines: int, records: int = 0) -> None:
         if length:
-            self._window = PIECE_BYTES
+            self._reset_window()
+            self._tried = 0
         del self._pending[:length]
         self._offset += length
         self._line += lines
-        self._number += records
+        if self._headers_left:
+            self._headers_left -= records
+        else:
+            self._number += records
+
+    def _reset_window(self) -> None:
+        # A window of all that is allowed leaves none to see more of the file with.
+        window = min(PIECE_BYTES, self._limit // 8)
+        self._window = max(window - window % self._structure.unit, self._structure.unit)
 
     def _here(self) -> Checkpoint:
+        if self._headers_left:
+            return self.checkpoint
         return Checkpoint(self._offset, self._number - 1, self._line - 1)
-
-
-def _split(lines: Sequence[str], dialect: Dialect) -> tuple[list[list[str]], list[int]]:
-    """The complete rows in `lines`, and how many lines were read after each."""
-    # The line added is a row of its own, unless an open quote takes it in: either way the last row goes.
-    reader = csv.reader(chain(lines, "\n"), delimiter=dialect.delimiter, quotechar=dialect.quote)
-    rows, ends = [], []
-    for row in reader:
-        rows.append(row)
-        ends.append(reader.line_num)
-    del rows[-1], ends[-1]
-    return rows, ends
-
-
-def _decoded(lines: Sequence[bytes], encoding: str) -> tuple[list[str], bool]:
-    try:
-        return [str(line, encoding) for line in lines], True
-    except UnicodeDecodeError:
-        return [str(line, encoding, "replace") for line in lines], False
-
-
-def _count_fitting(bounds: Sequence[int], ends: Sequence[int], limit: int) -> int:
-    """How many of the first records have at most `limit` bytes each."""
-    lengths = (bounds[end] - bounds[start] for start, end in pairwise([0, *ends]))
-    return next((index for index, length in enumerate(lengths) if length > limit), len(ends))
-
-
-def _header_apart(batch: RecordBatch) -> Sequence[RecordBatch]:
-    if not batch.is_header or len(batch) == 1:
-        return [batch]
-    return [batch.part(0, 1), batch.part(1, len(batch))]
-
-
-def _examined(batch: RecordBatch, dialect: Dialect) -> RecordBatch:
-    faults = ((index, _text_fault(batch.raw(index), dialect.encoding)) for index in range(len(batch)))
-    return replace(batch, faults={index: fault for index, fault in faults if fault})
-
-
-def _text_fault(raw: bytes, encoding: str) -> ReadFault | None:
-    try:
-        str(raw, encoding)
-    except UnicodeDecodeError as error:
-        return ReadFault(
-            "encoding_invalid",
-            f"Byte {error.start + 1} of the record (0x{raw[error.start]:02X}) is not valid {encoding}.",
-            "Save the whole file as UTF-8.",
-        )
-    if b"\0" in raw:
-        return ReadFault(
-            "nul_byte",
-            f"Byte {raw.index(0) + 1} of the record is NUL, which text cannot hold.",
-            "Remove the NUL bytes.",
-        )
-    return None
-
-
-def _leaves_quotes(line: bytes, dialect: Dialect) -> bool:
-    """Whether a quoted field that is open when `line` starts is closed in it."""
-    quote = dialect.quote.encode()
-    return quote in line.replace(quote * 2, b"")
-
-
-def _end_of_last_line(data: bytes) -> int:
-    """Bytes up to the last line end that is certain: a CR at the very end may be half a CRLF."""
-    return max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1
-
-
-def _end_of_first_line(data: bytearray, *, final: bool) -> int | None:
-    """Bytes up to the first line end that is certain; None if it is yet to come."""
-    lf = data.find(b"\n")
-    cr = data.find(b"\r", 0, lf if lf >= 0 else len(data))
-    if cr >= 0 and (final or cr + 1 < len(data)):
-        return cr + 2 if cr + 1 == lf else cr + 1
-    if lf >= 0:
-        return lf + 1
-    return len(data) if final else None

@@ -15,11 +15,12 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Stub:
-    """A server whose answers are scripted by path; `seen` are the requests it got."""
+    """A server whose answers are scripted by path; `seen` are the requests it got, `types` what bodies were said to be."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Answer]] = {}
         self.seen: list[tuple[str, bytes]] = []
+        self.types: list[str | None] = []
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -30,10 +31,12 @@ class Stub:
 
             def do_POST(self) -> None:
                 body = b""
-                while size := int(self.rfile.readline(), 16):  # chunked
-                    body += self.rfile.read(size)
+                if "Transfer-Encoding" in self.headers:  # chunked
+                    while size := int(self.rfile.readline(), 16):
+                        body += self.rfile.read(size)
+                        self.rfile.readline()
                     self.rfile.readline()
-                self.rfile.readline()
+                stub.types.append(self.headers.get("Content-Type"))
                 stub.seen.append((self.path, body))
                 stub.answers[self.path.partition("?")[0]][0](self)
 
@@ -77,8 +80,8 @@ def answer(status: int, body: object, content_type: str = "application/json") ->
     return send
 
 
-def state(status: str, processed: int) -> dict[str, object]:
-    return {"id": "7", "status": status, "rows_processed": processed, "rows_detected": 10}
+def state(status: str, processed: int, run: int = 1) -> dict[str, object]:
+    return {"id": "7", "status": status, "run": run, "rows_processed": processed, "rows_detected": 10}
 
 
 def stream(*states: dict[str, object], breaks: bool = False) -> Answer:
@@ -137,6 +140,65 @@ def test_an_upload_streams_and_tells_how_far_it_is(stub: Stub, client: PenstockC
     assert body == content
     assert path == "/api/v1/uploads?dataset=books&data_source_name=A+%26+%C3%96&file_name=b.csv"
     assert sent == [262_144, 524_288, 600_000]
+
+
+def test_an_upload_says_what_is_asked_of_it(stub: Stub, client: PenstockClient) -> None:
+    stub.answers["/api/v1/uploads"] = [answer(202, {"id": "7"})]
+
+    client.upload(
+        io.BytesIO(b"x"),
+        dataset="sales",
+        file_name="Sales.CSV.gz",
+        fields={"dry_run": True, "max_rejected": 0, "delimiter": ";", "quote": None},
+    )
+
+    [(path, _)] = stub.seen
+    asked = "dataset=sales&file_name=Sales.CSV.gz&dry_run=true&max_rejected=0&delimiter=%3B"
+    assert path == f"/api/v1/uploads?{asked}"
+    assert stub.types == ["application/gzip"]
+
+
+def test_commands_go_to_the_import_they_name(stub: Stub, client: PenstockClient) -> None:
+    for what in ("cancel", "retry"):
+        stub.answers[f"/api/v1/uploads/7/{what}"] = [answer(202, {"id": "7", "run": 3})]
+
+    assert (client.cancel("7")["run"], client.retry("7")["run"]) == (3, 3)
+
+
+def test_what_cannot_be_commanded_is_an_error(stub: Stub, client: PenstockClient) -> None:
+    stub.answers["/api/v1/uploads/7/cancel"] = [answer(409, {"code": "import_ended", "detail": "it is over"})]
+
+    with pytest.raises(Refused, match="it is over"):
+        client.cancel("7")
+
+
+def test_a_retried_import_is_followed_from_its_new_run(stub: Stub, client: PenstockClient) -> None:
+    stub.answers["/api/v1/imports/7"] = [
+        answer(200, state("failed", 5)),  # the processor has not heard of it yet
+        answer(200, state("processing", 5, run=2)),
+    ]
+    stub.answers["/api/v1/imports/7/events"] = [stream(state("failed", 5)), stream(state("failed", 8, run=2))]
+
+    states = [(found["status"], found["run"]) for found in client.follow("7", beyond_run=1)]
+
+    assert states == [("processing", 2), ("failed", 2)]
+
+
+def test_the_error_file_comes_in_pieces(stub: Stub, client: PenstockClient) -> None:
+    content = b"isbn,_line\n" + b"x,2\n" * 100_000
+    stub.answers["/api/v1/imports/7/errors.csv"] = [answer(200, content, "text/csv")]
+
+    pieces = list(client.errors_csv("7"))
+
+    assert b"".join(pieces) == content
+    assert len(pieces) > 1
+
+
+def test_an_error_file_that_is_not_there_is_an_error(stub: Stub, client: PenstockClient) -> None:
+    stub.answers["/api/v1/imports/7/errors.csv"] = [answer(404, {"code": "import_not_found"})]
+
+    with pytest.raises(Refused):
+        list(client.errors_csv("7"))
 
 
 def test_following_survives_a_stream_that_breaks_and_a_server_that_is_away(

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from penstock.samples import FOLDER, bundled
+from shared.contracts.datasets import datasets
 
 
 def test_the_generator_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -13,8 +14,12 @@ def test_the_generator_gives_the_same_bytes(tmp_path: Path) -> None:
 
     subprocess.run([sys.executable, generator], check=True)
 
-    for name in ("products.csv", "books.csv", "expected.json"):
+    for name in ("expected.json", *(sample.path.name for sample in bundled())):
         assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes()
+
+
+def test_every_dataset_has_a_sample() -> None:
+    assert {sample.dataset for sample in bundled()} == set(datasets())
 
 
 def test_every_sample_is_expected_to_have_row_errors_and_to_complete() -> None:

@@ -24,7 +24,7 @@ DATABASE, STORE, SECRET = GOOD
 NEEDED = {
     "upload": {DATABASE, STORE, SECRET},
     "processor": {DATABASE, STORE},
-    "results": {DATABASE, SECRET},
+    "results": {DATABASE, STORE, SECRET},
     "notifier": {DATABASE, SECRET},
 }
 

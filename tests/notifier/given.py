@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from shared.contracts.events import AnyEvent, ImportCompleted, ImportFailed, event_of
+from shared.contracts.events import AnyEvent, ImportCancelled, ImportCompleted, ImportFailed, event_of
 
 DONE_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -38,4 +38,21 @@ def failed(*, tenant: str = "acme", **data: Any) -> AnyEvent:
         **data,
     }
     body = ImportFailed.model_validate(values)
+    return event_of(body, tenant=tenant, subject=body.import_id, service="processor")
+
+
+def cancelled(*, tenant: str = "acme", **data: Any) -> AnyEvent:
+    values = {
+        "import_id": uuid4(),
+        "dataset": "books",
+        "source": "acme-books",
+        "file_name": "books.csv",
+        "processing_started_at": DONE_AT,
+        "processing_completed_at": DONE_AT,
+        "rows_processed": 4,
+        "rows_inserted": 3,
+        "rows_rejected": 1,
+        **data,
+    }
+    body = ImportCancelled.model_validate(values)
     return event_of(body, tenant=tenant, subject=body.import_id, service="processor")

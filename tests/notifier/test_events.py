@@ -7,7 +7,7 @@ import pytest
 from shared.contracts.events import InvestigationOpened, event_of
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for
-from tests.notifier.given import DONE_AT, completed, failed
+from tests.notifier.given import DONE_AT, cancelled, completed, failed
 
 HANDLED = "SELECT count(*) FROM notifier.inbox"
 HOOK = "https://8.8.8.8:1/"
@@ -81,6 +81,21 @@ async def test_a_failed_import_opens_an_investigation_and_tells_of_it(
     assert event["summary"] == "import of books.csv failed: byte 17 is not UTF-8"
     assert event["occurred_at"] == DONE_AT.isoformat().replace("+00:00", "Z")
     assert event["extra"]["import_id"]
+
+
+async def test_a_cancelled_import_is_told_and_is_no_error(notifier, publish, database, eventually):
+    everything = await notifier.webhook(HOOK, "import.*", "investigation.*")
+    exact = await notifier.webhook(HOOK, "import.cancelled")
+    await notifier.webhook(HOOK, "import.failed")
+    event = cancelled()
+    await publish(event)
+    await eventually(HANDLED, gives=1)
+    rows = await database.fetch("SELECT endpoint_id, event_type, body FROM notifier.deliveries")
+    assert {str(row["endpoint_id"]) for row in rows} == {everything["id"], exact["id"]}
+    payload = json.loads(rows[0]["body"])
+    assert (payload["type"], payload["data"]["import_id"]) == ("import.cancelled", event.subject)
+    assert (payload["data"]["rows_inserted"], payload["data"]["rows_rejected"]) == (3, 1)
+    assert await database.fetchval("SELECT count(*) FROM notifier.investigations") == 0
 
 
 async def test_row_errors_of_a_source_are_one_investigation(notifier, publish, database, eventually):

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from services.processor.app import build
-from services.processor.consumer import subscription
+from services.processor.consumer import subscriptions
 from shared.contracts.events import event_from, event_of
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for
@@ -78,7 +78,7 @@ async def test_an_uploaded_file_is_loaded_slice_by_slice_and_its_end_told(runnin
 
 
 async def test_an_upload_told_twice_is_taken_on_once(mill):
-    consumer = subscription(mill.engine, mill.bus, mill.pipeline())
+    consumer, _ = subscriptions(mill.engine, mill.bus, mill.pipeline())
     uploaded = await mill.upload(f"{HEADERS['products']}\nA,Bolt,\n", dataset="products")
     event = uploaded_event(uploaded)
     for _ in range(2):
@@ -92,7 +92,7 @@ async def test_an_upload_told_twice_is_taken_on_once(mill):
 
 
 async def test_an_upload_that_cannot_be_taken_on_ends_as_failed(mill):
-    consumer = subscription(mill.engine, mill.bus, mill.pipeline())
+    consumer, _ = subscriptions(mill.engine, mill.bus, mill.pipeline())
     uploaded = await mill.upload(f"{HEADERS['products']}\nA,Bolt,\n", dataset="products")
     await consumer.on_exhausted(uploaded_event(uploaded), ValueError("anything"))
     [failed] = await mill.events("import.failed")

@@ -1,10 +1,10 @@
 """ISBNs, by their check digits."""
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from services.processor import isbn
+from services.processor.checking import isbn
 
 DIGITS = st.text("0123456789", min_size=9, max_size=9)
 SEPARATORS = st.sampled_from([" ", "-", "\u00a0", "\u2010", "\u2011", "\u2013", "  "])
@@ -64,6 +64,12 @@ def test_hyphens_and_spaces_anywhere_change_nothing(value, separators):
     assert isbn.canonical(spaced) == isbn.canonical(value)
 
 
+@given(st.lists(st.one_of(valid, st.text(), st.text("0123456789Xx- \0٣", max_size=14)), max_size=8))
+@example(["\0", "3522177509"])
+def test_a_column_at_once_gives_what_its_values_give_one_by_one(values):
+    assert isbn.all_canonical(values) == [isbn.canonical(value) for value in values]
+
+
 @given(st.text())
 def test_what_is_not_accepted_has_a_reason(value):
     assert isbn.canonical(value) is not None or isbn.fault_of(value)
@@ -85,6 +91,9 @@ def test_what_is_not_accepted_has_a_reason(value):
         ("X804429570", None),  # X is a check digit only
         ("٩٧٨٣٥٢٢١٧٧٥٠٤", None),  # digits, but not those of ISO 2108
         ("", None),
+        ("9783522177504\0", None),
+        ("97835221775041", None),
+        ("352217750é", None),
     ],
 )
 def test_known_ones(value, thirteen):
@@ -100,6 +109,8 @@ def test_known_ones(value, thirteen):
         ("352217750", "it has 9 digits instead of 10 or 13"),
         ("9.78352E+12", "a spreadsheet turned it into a number"),
         ("9,78352e12", "a spreadsheet turned it into a number"),
+        ("439023483", "it has 9 digits instead of 10: a leading 0 is missing"),
+        ("439023484", "it has 9 digits instead of 10 or 13"),
         ("ISBN 3522177509", "it has characters other than digits"),
         ("1234567890128", "13 digits begin with 978 or 979"),
         ("X804429570", "X may only be the last of 10"),

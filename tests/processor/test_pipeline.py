@@ -6,8 +6,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from services.processor import pipeline as pipeline_module
-from services.processor import slices
+from services.processor import job, slices
+from services.processor.pipeline import MAX_TRIES
 from shared.contracts.events import ImportUploaded, event_of
 from tests.processor.conftest import HEADERS, command
 
@@ -197,24 +197,12 @@ async def test_the_end_is_told_with_the_balance(mill):
     assert (ended.data.source, ended.data.file_name) == ("partner", "file.csv")
 
 
-async def test_a_file_that_is_gone_fails_the_import(mill):
-    import_id = await mill.take_on(f"{HEADER}\n{good(0)}\n")
-    await mill.objects.delete(f"uploads/{import_id}")
-    work = await mill.finish(import_id)
-    assert (work["status"], work["error_code"]) == ("failed", "file_missing")
-    assert work["lease_owner"] is None
-    [failed] = await mill.events("import.failed")
-    assert (failed.data.import_id, failed.data.error_code) == (import_id, "file_missing")
-    assert await mill.database.fetchval("SELECT count(*) FROM processor.receipts") == 0
-
-
 @pytest.mark.parametrize("left", [0, 1, 2, 10])
 async def test_a_file_that_lost_its_end_fails_the_import_and_keeps_its_counts(mill, left):
     content = "\n".join([HEADER, *map(good, range(6))])
     import_id = await mill.take_on(content)
     pipeline = mill.pipeline(slice_bytes=80)
-    await pipeline.process(command(import_id, 0))
-    done = await mill.work(import_id)
+    done = await mill.begin(import_id, pipeline)
     stored = Path(mill.store, "uploads", str(import_id))
     stored.write_bytes(content.encode()[: done["byte_offset"] + left])
     work = await mill.finish(import_id, pipeline, most=3)
@@ -242,8 +230,9 @@ async def test_a_line_that_never_ends_is_one_row_error(mill):
 
 
 async def test_the_end_of_a_record_is_not_sought_for_ever(mill, monkeypatch):
-    monkeypatch.setattr(pipeline_module, "RECORD_SOUGHT_BYTES", 2000)
-    work = await mill.load(f"{HEADER}\n{good(0)}\n{'x' * 10_000}\n", mill.pipeline(slice_bytes=500))
+    monkeypatch.setattr(job, "RECORD_SOUGHT_BYTES", 2000)
+    content = f"{HEADER}\n{good(0)}\n{good(1)}\n{'x' * 10_000}\n"
+    work = await mill.load(content, mill.pipeline(slice_bytes=500))
     assert (work["error_code"], counts(work)) == ("record_endless", {"processed": 1, "inserted": 1})
 
 
@@ -262,7 +251,7 @@ async def test_a_slice_of_very_many_records_is_divided(mill, monkeypatch, most):
 
 async def test_a_slice_that_ends_its_process_again_and_again_fails_the_import(mill):
     import_id = await mill.take_on(f"{HEADER}\n{good(0)}\n")
-    await mill.database.execute("UPDATE processor.imports SET tries = $1", pipeline_module.MAX_TRIES)
+    await mill.database.execute("UPDATE processor.imports SET tries = $1", MAX_TRIES)
     work = await mill.finish(import_id)
     assert (work["status"], work["error_code"]) == ("failed", "slice_fatal")
 
@@ -290,14 +279,14 @@ async def test_a_process_that_starts_asks_again_for_what_is_unfinished(mill):
 async def test_giving_up_tells_the_sender(mill):
     import_id = await mill.take_on("\n".join([HEADER, *map(good, range(6))]))
     pipeline = mill.pipeline(slice_bytes=80)
-    await pipeline.process(command(import_id, 0))
-    await pipeline.give_up(command(import_id, 1), ValueError("secret of ours"))
+    done = await mill.begin(import_id, pipeline)
+    await pipeline.give_up(command(import_id, done["commanded"]), ValueError("secret of ours"))
     [failed] = await mill.events("import.failed")
     assert failed.data.error_code == "processing_failed"
-    assert failed.data.rows_processed == 1
+    assert failed.data.rows_processed == done["rows_processed"] > 0
     assert "secret" not in failed.data.error_message
-    await pipeline.process(command(import_id, 1))
-    assert (await mill.work(import_id))["rows_processed"] == 1
+    await pipeline.process(command(import_id, done["commanded"]))
+    assert (await mill.work(import_id))["rows_processed"] == done["rows_processed"]
 
 
 async def test_giving_up_twice_tells_it_once(mill):

@@ -9,6 +9,11 @@ COLUMNS = (
     ColumnSpec("name", required=True),
     ColumnSpec("note", required=False),
 )
+PRICED = (
+    ColumnSpec("sku", required=True),
+    ColumnSpec("unit_price", required=False, either=("unit_price", "total")),
+    ColumnSpec("total", required=False, either=("unit_price", "total")),
+)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +59,33 @@ def test_all_missing_columns_are_in_one_error():
 
 def test_two_headers_of_one_column():
     with pytest.raises(HeaderColumnDuplicate) as caught:
-        match_header(["StockCode", "name", "Article number"], COLUMNS)
+        match_header(["StockCode", "name", "Stock-Code"], COLUMNS)
     assert caught.value.code == "header_column_duplicate"
-    assert "stock_code is named by column 1 (StockCode) and column 3 (Article number)" in caught.value.message
+    assert "stock_code is named by column 1 (StockCode) and column 3 (Stock-Code)" in caught.value.message
+    with pytest.raises(HeaderColumnDuplicate):
+        match_header(["article number", "name", "Article number"], COLUMNS)
+
+
+def test_a_columns_own_name_goes_before_another_one():
+    match = match_header(["Article number", "name", "StockCode"], COLUMNS)
+    assert match.columns == {"stock_code": 2, "name": 1}
+    assert match.unknown == ("Article number",)
+
+
+def test_what_an_error_file_adds_is_passed_over():
+    match = match_header(["stock_code", "name", "_line", "_codes", "_messages"], COLUMNS)
+    assert match.columns == {"stock_code": 0, "name": 1}
+
+
+@pytest.mark.parametrize("present", ["unit_price", "Total"])
+def test_one_of_two_columns_is_enough(present):
+    assert match_header(["sku", present], PRICED).columns.keys() == {"sku", present.lower()}
+
+
+def test_none_of_two_columns_is_too_few():
+    with pytest.raises(HeaderColumnMissing) as caught:
+        match_header(["sku"], PRICED)
+    assert "lacks unit_price or total." in caught.value.message
 
 
 def test_long_headers_are_shortened_in_messages():

@@ -1,6 +1,7 @@
 """What is there before a test acts: rows in the tables of other services, events, callers."""
 
 import csv
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,9 +12,12 @@ import asyncpg
 from shared.contracts.dialect import Dialect
 from shared.contracts.events import (
     AnyEvent,
+    EventData,
+    ImportCancelled,
     ImportCompleted,
     ImportFailed,
     ImportProgressed,
+    ImportResumed,
     ImportUploaded,
     event_of,
 )
@@ -66,25 +70,30 @@ def progressed(import_id: UUID, rows: int, *, tenant: str = "acme", **data: Any)
     return event_of(ImportProgressed(**values | data), tenant=tenant, subject=import_id, service="processor")
 
 
+def resumed(import_id: UUID, run: int, *, tenant: str = "acme") -> AnyEvent:
+    started = NOON + timedelta(minutes=run - 1)
+    data = ImportResumed(import_id=import_id, dataset="books", run=run, processing_started_at=started)
+    return _by_processor(data, import_id, tenant)
+
+
 def completed(import_id: UUID, *, tenant: str = "acme", **data: Any) -> AnyEvent:
-    return event_of(
-        ImportCompleted(
-            **_end(import_id) | {"rows_processed": 100, "rows_inserted": 97, "rows_rejected": 3} | data
-        ),
-        tenant=tenant,
-        subject=import_id,
-        service="processor",
-    )
+    counts = {"rows_processed": 100, "rows_inserted": 97, "rows_rejected": 3}
+    return _by_processor(ImportCompleted(**_end(import_id) | counts | data), import_id, tenant)
 
 
 def failed(import_id: UUID, *, tenant: str = "acme", **data: Any) -> AnyEvent:
     reason = {"error_code": "file_unreadable", "error_message": "the file ends inside a quoted field"}
-    return event_of(
-        ImportFailed(**_end(import_id) | reason | {"rows_processed": 40, "rows_inserted": 40} | data),
-        tenant=tenant,
-        subject=import_id,
-        service="processor",
-    )
+    counts = {"rows_processed": 40, "rows_inserted": 40}
+    return _by_processor(ImportFailed(**_end(import_id) | reason | counts | data), import_id, tenant)
+
+
+def cancelled(import_id: UUID, *, tenant: str = "acme", **data: Any) -> AnyEvent:
+    counts = {"rows_processed": 50, "rows_inserted": 48, "rows_rejected": 2}
+    return _by_processor(ImportCancelled(**_end(import_id) | counts | data), import_id, tenant)
+
+
+def _by_processor(data: EventData, import_id: UUID, tenant: str) -> AnyEvent:
+    return event_of(data, tenant=tenant, subject=import_id, service="processor")
 
 
 def _end(import_id: UUID) -> dict[str, Any]:
@@ -104,7 +113,7 @@ class Database:
     def __init__(self, connection: "asyncpg.Connection[Any]") -> None:
         self.connection = connection
 
-    async def uploaded_import(self, *, tenant: str = "acme", uploaded_at: datetime = NOON) -> UUID:
+    async def uploaded_import(self, *, tenant: str = "acme", **values: Any) -> UUID:
         import_id = uuid4()
         await self._insert(
             "upload.imports",
@@ -122,10 +131,42 @@ class Database:
                 "column_count": 1,
                 "rows_detected": 100,
                 "uploaded_by": "token:1",
-                "uploaded_at": uploaded_at,
+                "uploaded_at": NOON,
+            }
+            | {
+                name: json.dumps(value) if isinstance(value, list | dict) else value
+                for name, value in values.items()
             },
         )
         return import_id
+
+    async def work(self, import_id: UUID, *, tenant: str = "acme", **values: Any) -> None:
+        """The processor has the import in hand."""
+        row = {
+            "import_id": import_id,
+            "tenant": tenant,
+            "dataset": "books",
+            "file_name": "books.csv",
+            "file_size": 1000,
+            "sha256": SHA256,
+            "object_key": f"uploads/{import_id}",
+            "dialect": "{}",
+            "columns": "{}",
+            "column_count": 1,
+            "rows_detected": 100,
+        }
+        given = {
+            name: json.dumps(value) if isinstance(value, dict) else value for name, value in values.items()
+        }
+        await self._insert("processor.imports", row | given)
+
+    async def error_count(self, import_id: UUID, code: str, column: str, count: int) -> None:
+        row = {"import_id": import_id, "code": code, "column_name": column, "count": count}
+        await self._insert("processor.error_counts", row)
+
+    async def error_part(self, import_id: UUID, part: int, key: str, size: int) -> None:
+        row = {"import_id": import_id, "part": part, "object_key": key, "size": size}
+        await self._insert("processor.error_files", row)
 
     async def row_error(
         self, import_id: UUID, row_number: int, ordinal: int = 0, *, tenant: str = "acme", **values: Any
@@ -142,6 +183,7 @@ class Database:
             "message": "the check digit does not fit",
             "value": "978-0",
             "raw_data": "Momo,Ende,978-0,1973",
+            "rule": "isbn",
             "hint": "look at the last digit",
         }
         await self._insert("processor.row_errors", row | values)

@@ -6,7 +6,18 @@ from uuid import uuid4
 import pytest
 
 from tests.results.conftest import Results
-from tests.results.given import NOON, SHA256, Database, completed, failed, headers, progressed, uploaded
+from tests.results.given import (
+    NOON,
+    SHA256,
+    Database,
+    cancelled,
+    completed,
+    failed,
+    headers,
+    progressed,
+    resumed,
+    uploaded,
+)
 
 Happen = Callable[..., Awaitable[None]]
 
@@ -14,8 +25,9 @@ MEMBERS = {
     "id", "dataset", "source", "file_name", "file_size", "sha256", "status", "dry_run", "rows_detected",
     "rows_processed", "rows_inserted", "rows_updated", "rows_unchanged", "rows_duplicate", "rows_rejected",
     "percent_complete", "estimated_seconds_left", "error_code", "error_message", "uploaded_at",
-    "processing_started_at", "processing_completed_at", "links",
+    "processing_started_at", "processing_completed_at", "links", "run",
 }  # fmt: skip
+DETAILS = {"options", "dialect", "explanation", "date_orders", "warnings", "error_counts", "errors_preview"}
 
 
 async def test_an_import_is_there_before_its_event(results: Results, database: Database) -> None:
@@ -23,7 +35,7 @@ async def test_an_import_is_there_before_its_event(results: Results, database: D
     answer = await results.get(f"/imports/{import_id}")
     assert answer.status_code == 200
     shown = answer.json()
-    assert set(shown) == MEMBERS | {"errors_preview"}
+    assert set(shown) == MEMBERS | DETAILS
     assert shown["id"] == str(import_id)
     assert shown["status"] == "pending"
     assert (shown["rows_detected"], shown["rows_processed"], shown["percent_complete"]) == (100, 0, 0)
@@ -71,7 +83,79 @@ async def test_a_failed_import_says_why(results: Results, happen: Happen) -> Non
     assert shown["error_message"]
 
 
-@pytest.mark.parametrize("rest", ["", "/errors", "/receipt", "/events"])
+async def test_a_cancelled_import_says_what_was_loaded(results: Results, happen: Happen) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), progressed(import_id, 40), cancelled(import_id))
+    shown = (await results.get(f"/imports/{import_id}")).json()
+    assert (shown["status"], shown["rows_inserted"], shown["rows_rejected"]) == ("cancelled", 48, 2)
+    assert (shown["percent_complete"], shown["error_code"]) == (50, None)
+    assert shown["processing_completed_at"]
+    [listed] = (await results.get("/imports", status="cancelled")).json()["items"]
+    assert listed["id"] == str(import_id)
+
+
+async def test_a_retried_import_is_processing_again(results: Results, happen: Happen) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), failed(import_id), resumed(import_id, 2))
+    shown = (await results.get(f"/imports/{import_id}")).json()
+    assert (shown["status"], shown["run"], shown["rows_processed"]) == ("processing", 2, 40)
+    assert (shown["error_code"], shown["error_message"], shown["processing_completed_at"]) == (
+        None,
+        None,
+        None,
+    )
+
+
+async def test_how_a_file_is_read_and_why(results: Results, database: Database, happen: Happen) -> None:
+    dialect = {"encoding": "cp1252", "delimiter": ";", "header_rows": 2}
+    explanation = {
+        "confidence": 0.9,
+        "runner_up": "delimiter ','",
+        "reasons": ["every record has 4 fields"],
+        "lines": [{"line_number": 3, "text": "Titel;Autor"}],
+        "given": ["encoding"],
+    }
+    options = {"dry_run": True, "max_rejected": 3, "date_order": "day-first"}
+    import_id = await database.uploaded_import(dialect=dialect, explanation=explanation, options=options)
+    await database.work(
+        import_id,
+        notes={"date_ambiguous:sold_at": 12},
+        date_orders={"sold_at": "day-first"},
+    )
+    for told in (False, True):
+        if told:
+            await happen(uploaded(import_id, options=options))
+        shown = (await results.get(f"/imports/{import_id}")).json()
+        assert shown["dry_run"] is True
+        assert shown["dialect"].items() >= dialect.items()
+        assert shown["explanation"] == explanation
+        assert shown["options"] == options | {"atomic": False, "max_rejected_share": None}
+        assert shown["date_orders"] == {"sold_at": "day-first"}
+        [warning] = shown["warnings"]
+        assert (warning["code"], warning["column"], warning["count"]) == ("date_ambiguous", "sold_at", 12)
+        assert (
+            "12 values in column 'sold_at' could be read with the day or the month first"
+            in warning["message"]
+        )
+    [listed] = (await results.get("/imports")).json()["items"]
+    assert listed["dry_run"] is True
+
+
+async def test_the_counts_of_row_errors_are_complete(results: Results, database: Database) -> None:
+    import_id = await database.uploaded_import()
+    await database.work(import_id)
+    await database.error_count(import_id, "value_missing", "title", 5)
+    await database.error_count(import_id, "missing_cell", "", 70_000)
+    await database.error_count(import_id, "isbn_invalid", "isbn", 70_000)
+    shown = (await results.get(f"/imports/{import_id}")).json()
+    assert shown["error_counts"] == [
+        {"code": "isbn_invalid", "column": "isbn", "count": 70_000},
+        {"code": "missing_cell", "column": None, "count": 70_000},
+        {"code": "value_missing", "column": "title", "count": 5},
+    ]
+
+
+@pytest.mark.parametrize("rest", ["", "/errors", "/errors.csv", "/receipt", "/events"])
 async def test_another_tenants_import_is_not_there(
     results: Results, database: Database, happen: Happen, rest: str
 ) -> None:
@@ -182,6 +266,7 @@ async def test_a_row_error_and_its_filters(results: Results, database: Database)
         "message": "the check digit does not fit",
         "value": "978-0",
         "raw_data": "Momo,Ende,978-0,1973",
+        "rule": "isbn",
         "hint": "look at the last digit",
     }
     (ragged,) = (await results.get(path, code="ragged_row")).json()["items"]

@@ -19,7 +19,18 @@ from services.results.stream import EventStream, Watches
 from shared.platform.bus import Bus
 from shared.platform.service import Stopping
 from tests.results.conftest import Results
-from tests.results.given import NOON, SHA256, Database, completed, failed, headers, progressed, uploaded
+from tests.results.given import (
+    NOON,
+    SHA256,
+    Database,
+    cancelled,
+    completed,
+    failed,
+    headers,
+    progressed,
+    resumed,
+    uploaded,
+)
 
 Happen = Callable[..., Awaitable[None]]
 
@@ -148,15 +159,29 @@ async def test_a_live_message_that_is_no_event_deafens_nobody(
         await processor.stop()
 
 
+@pytest.mark.parametrize(
+    ("end", "told"), [(failed, "1-failed-40"), (cancelled, "1-cancelled-50"), (completed, "1-completed-100")]
+)
 async def test_an_ended_import_tells_its_end_and_closes(
-    results: Results, address: str, happen: Happen
+    results: Results, address: str, happen: Happen, end: Any, told: str
 ) -> None:
     import_id = uuid4()
-    await happen(uploaded(import_id), failed(import_id))
+    await happen(uploaded(import_id), end(import_id))
     async with listening(results, address, import_id) as listener:
         (only,) = await listener.rest()
-    assert only["data"]["error_code"] == "file_unreadable"
-    assert only["id"] == "failed-40"
+    assert only["id"] == told
+    assert only["data"]["status"] in told
+
+
+async def test_a_retried_import_can_be_followed_again(results: Results, address: str, happen: Happen) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), failed(import_id), resumed(import_id, 2))
+    async with listening(results, address, import_id) as listener:
+        first = await listener.next()
+        await happen(progressed(import_id, 20, run=2), completed(import_id, run=2))
+        *_, last = await listener.rest()
+    assert first is not None
+    assert (first["id"], last["id"]) == ("2-processing-40", "2-completed-100")
 
 
 async def test_a_quiet_import_is_told_every_second(results: Results, address: str, happen: Happen) -> None:
@@ -208,11 +233,11 @@ async def test_a_stream_needs_a_token_in_the_header(results: Results, address: s
     assert answer.status_code == 401
 
 
-def shown(import_id: UUID, rows: int = 0, status: Any = "processing") -> Import:
+def shown(import_id: UUID, rows: int = 0, status: Any = "processing", run: int = 1) -> Import:
     counts = dict.fromkeys(("inserted", "updated", "unchanged", "duplicate", "rejected"), 0)
     return Import(
         id=import_id, dataset="books", source=None, file_name="books.csv", file_size=1, sha256=SHA256,
-        status=status, rows_detected=100, rows_processed=rows, percent_complete=rows,
+        status=status, dry_run=False, run=run, rows_detected=100, rows_processed=rows, percent_complete=rows,
         **{f"rows_{name}": count for name, count in counts.items()}, estimated_seconds_left=None,
         error_code=None, error_message=None, uploaded_at=NOON, processing_started_at=NOON,
         processing_completed_at=None, links=links_of(import_id),
@@ -309,7 +334,17 @@ async def test_a_stream_never_goes_backwards() -> None:
             source.now = stale
             watches.wake("acme", source.id)
             await asyncio.sleep(0.1)
-        source.now = shown(source.id, 100, "completed")
+        # A retry's counts may be lower; what is still heard of the run before is then old.
+        for state in (shown(source.id, 10, run=2), shown(source.id, 70, "failed")):
+            source.now = state
+            watches.wake("acme", source.id)
+            await asyncio.sleep(0.1)
+        source.now = shown(source.id, 100, "completed", run=2)
         watches.wake("acme", source.id)
         events = await listener
-    assert [event["rows_processed"] for event in events] == [50, 60, 100]
+    assert [(event["run"], event["rows_processed"]) for event in events] == [
+        (1, 50),
+        (1, 60),
+        (2, 10),
+        (2, 100),
+    ]

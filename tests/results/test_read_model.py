@@ -1,17 +1,20 @@
 """The read model ends in the same state, whatever order events arrive in and however often."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.results.tables import imports
-from tests.results.given import completed, failed, progressed, uploaded
+from tests.results.given import NOON, cancelled, completed, failed, progressed, resumed, uploaded
+
+SECOND_START = NOON + timedelta(minutes=1)
 
 Happen = Callable[..., Awaitable[None]]
 
@@ -30,6 +33,44 @@ STORIES = {
         lambda i: progressed(i, 0),
         lambda i: progressed(i, 30),
         lambda i: progressed(i, 80),
+    ],
+    "cancelled": [uploaded, lambda i: progressed(i, 30), lambda i: progressed(i, 60), cancelled],
+    "cancelled before it began": [
+        uploaded,
+        lambda i: cancelled(i, processing_started_at=None, rows_processed=0, rows_inserted=0),
+    ],
+    "failed and going on": [
+        uploaded,
+        lambda i: progressed(i, 30),
+        lambda i: progressed(i, 80),
+        failed,  # with less than the progress told: nothing of an atomic import was loaded
+        lambda i: resumed(i, 2),
+    ],
+    "failed, then completed": [
+        uploaded,
+        lambda i: progressed(i, 80),
+        failed,
+        lambda i: resumed(i, 2),
+        lambda i: progressed(i, 20, run=2, processing_started_at=SECOND_START),
+        lambda i: progressed(i, 90, run=2, processing_started_at=SECOND_START),
+        lambda i: completed(i, run=2, processing_started_at=SECOND_START),
+    ],
+    "failed twice, then cancelled": [
+        uploaded,
+        failed,
+        lambda i: resumed(i, 2),
+        lambda i: progressed(i, 45, run=2, processing_started_at=SECOND_START),
+        lambda i: failed(i, run=2, error_code="store_away", processing_started_at=SECOND_START),
+        lambda i: resumed(i, 3),
+        lambda i: cancelled(i, run=3),
+    ],
+    "a third run under way": [
+        failed,
+        lambda i: resumed(i, 2),
+        lambda i: failed(i, run=2, processing_started_at=SECOND_START),
+        lambda i: progressed(i, 10, run=3),  # with another start than `resumed` would have told
+        lambda i: resumed(i, 3),
+        uploaded,
     ],
 }
 
@@ -68,6 +109,29 @@ async def test_nothing_changes_an_import_that_has_ended(engine: AsyncEngine, hap
     ended = await state_of(engine, import_id)
     await happen(progressed(import_id, 100), failed(import_id), uploaded(import_id))
     assert await state_of(engine, import_id) == ended
+
+
+async def test_a_failed_import_goes_on_and_what_its_first_run_still_says_is_old_news(
+    engine: AsyncEngine, happen: Happen
+) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), failed(import_id), resumed(import_id, 2))
+    state = await state_of(engine, import_id)
+    assert (state["status"], state["run"], state["rows_processed"]) == ("processing", 2, 40)
+    assert (state["error_code"], state["processing_completed_at"]) == (None, None)
+    assert state["processing_started_at"] == SECOND_START
+    await happen(progressed(import_id, 10, run=2), progressed(import_id, 80), failed(import_id))
+    state = await state_of(engine, import_id)
+    assert (state["status"], state["run"], state["rows_processed"]) == ("processing", 2, 10)
+
+
+async def test_the_end_that_an_older_version_wrote_stays(engine: AsyncEngine, happen: Happen) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), completed(import_id))
+    async with engine.begin() as connection:
+        await connection.execute(update(imports).values(counts_rank=0))
+    await happen(progressed(import_id, 99))
+    assert (await state_of(engine, import_id))["rows_processed"] == 100
 
 
 async def test_two_tenants_may_use_one_id(engine: AsyncEngine, happen: Happen) -> None:

@@ -91,22 +91,32 @@ async def test_records_need_their_own_scope(results: Results) -> None:
     assert answer.status_code == 403
 
 
+async def test_numbers_are_exact_and_times_have_an_offset(results: Results, database: Database) -> None:
+    await database.connection.execute("""
+        INSERT INTO data.sales (tenant, key, transaction_id, sold_at, sku, sku_key, quantity, unit_price, total_amount)
+        VALUES ('acme', 't-1', 'T-1', '2026-03-01 12:00+02', 'A', 'a', -3, 0.10, 12345678901234567890.10)
+    """)
+    sale = (await results.get("/records/sales/t-1")).json()
+    assert (sale["unit_price"], sale["total_amount"]) == ("0.10", "12345678901234567890.10")
+    assert (sale["quantity"], sale["sold_at"]) == (-3, "2026-03-01T10:00:00Z")
+
+
 async def test_datasets_are_shown_as_declared(results: Results) -> None:
     declared = (await results.get("/datasets")).json()["items"]
     assert {"books", "products"} <= {dataset["name"] for dataset in declared}
     books = (await results.get("/datasets/books")).json()
     assert (books["primaryKey"], books["onDuplicate"]) == (["isbn"], "reject")
     year = next(field for field in books["fields"] if field["name"] == "publication_year")
-    assert year["constraints"] == {"required": True, "minimum": 1000, "maximum": "next-year"}
+    assert year["constraints"].items() >= {"required": True, "minimum": 1000, "maximum": "next-year"}.items()
 
 
 async def test_a_template_has_the_header_and_one_record(results: Results) -> None:
     answer = await results.get("/datasets/products/template.csv")
     assert answer.headers["content-type"].startswith("text/csv")
-    assert parsed(answer.text) == [
-        ["sku", "name", "description"],
-        ["WBH-001", "Wireless headphones", "Over-ear, noise cancelling"],
-    ]
+    header, example = parsed(answer.text)
+    assert header[:3] == ["sku", "name", "description"]
+    assert "active" not in header  # files never bring it
+    assert example[:3] == ["WBH-001", "Wireless headphones", "Over-ear, noise cancelling"]
 
 
 async def test_the_datasets_need_a_token(results: Results) -> None:

@@ -17,6 +17,7 @@ from tests.results.given import NOON
         ("processing", 120, 100, 99.9),  # the count at upload was an estimate
         ("processing", 5, 0, 0.0),
         ("failed", 40, 100, 40.0),
+        ("cancelled", 40, 100, 40.0),
         ("failed", 100, 100, 99.9),
         ("completed", 0, 0, 100.0),
         ("completed", 90, 100, 100.0),
@@ -37,12 +38,14 @@ def test_percent_complete(status: str, processed: int, detected: int, percent: f
         ("nothing done yet", {"rows_processed": 0}, 0, None),
         ("no progress heard", {"progressed_at": None}, 0, None),
         ("over", {"status": "completed"}, 0, None),
+        ("a later run began in the middle", {"run": 2}, 0, None),
     ],
 )
 def test_seconds_left(why: str, changes: dict[str, Any], later: float, seconds: int | None) -> None:
     row: Any = SimpleNamespace(
         **{
             "status": "processing",
+            "run": 1,
             "rows_detected": 100,
             "rows_processed": 25,
             "processing_started_at": NOON,

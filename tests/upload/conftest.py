@@ -1,5 +1,6 @@
 """The upload service as it runs, and what it left behind: objects, rows, events."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -67,6 +68,11 @@ class Upload:
 
     async def rows(self) -> list[dict[str, Any]]:
         return [dict(row) for row in await self.database.fetch("SELECT * FROM upload.imports")]
+
+    @staticmethod
+    def decoded(value: str) -> Any:
+        """A value of jsonb, which asyncpg gives as text."""
+        return json.loads(value)
 
     async def events(self) -> list[AnyEvent]:
         """The events in the outbox, each once, whatever its queues."""

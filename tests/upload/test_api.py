@@ -56,13 +56,17 @@ async def test_a_good_file_becomes_an_import(upload, form):
         "file_name": "My Books.csv",
         "file_size": len(MANY),
         "sha256": hashlib.sha256(MANY).hexdigest(),
+        "dry_run": False,
         "rows_detected": 1000,
         "estimated_processing_time": 0.5,
         "links": {
             "self": link,
             "events": f"{link}/events",
             "errors": f"{link}/errors",
+            "errors_csv": f"{link}/errors.csv",
             "receipt": f"{link}/receipt",
+            "cancel": f"/api/v1/uploads/{import_id}/cancel",
+            "retry": f"/api/v1/uploads/{import_id}/retry",
         },
     }
     assert upload.objects() == {f"uploads/{import_id}": MANY}
@@ -128,11 +132,11 @@ LACKING = b"title,author\nMomo,Ende\n"
         (XLSX, (415, "file_not_text", "CSV")),
         (b"%PDF-1.7 ...", (415, "file_not_text", "CSV")),
         (b"a,b\0c\n" * 10, (415, "file_not_text", "CSV")),
-        ("title,author".encode("utf-16"), (422, "encoding_unsupported", "UTF-8")),
+        ("title,author".encode("utf-32"), (422, "encoding_unsupported", "UTF-8")),
         (b"", (422, "file_empty", "export")),
         (b" \n\n", (422, "file_empty", "export")),
         (b"\xef\xbb\xbf", (422, "file_empty", "export")),
-        (b"Momo,Michael Ende,978-3-522-17750-4,1973\n", (422, "header_missing", "title, author, isbn")),
+        (b"Momo,Michael Ende,Thienemann,978-3-522-17750-4,1973\n", (422, "header_missing", "title, author, isbn")),
         (b"x" * 200_000, (422, "header_missing", "column names")),
         (LACKING, (422, "header_column_missing", "publication_year or year")),
         (LACKING + b"x,y\n" * 100_000, (422, "header_column_missing", "publication_year or year")),
@@ -153,9 +157,9 @@ async def test_a_file_that_is_no_good_is_refused(upload, way, content, refusal):
 @pytest.mark.parametrize(
     ("fields", "code", "hint"),
     [
-        ({"dataset": "boks"}, "dataset_unknown", "books, products"),
-        ({"dataset": "../books"}, "dataset_unknown", "books, products"),
-        ({"dataset": ""}, "dataset_missing", "books, products"),
+        ({"dataset": "boks"}, "dataset_unknown", "books, parts, products, quotes, sales, stock-codes"),
+        ({"dataset": "../books"}, "dataset_unknown", "books, parts, products, quotes, sales, stock-codes"),
+        ({"dataset": ""}, "dataset_missing", "books, parts, products, quotes, sales, stock-codes"),
         ({"colour": "red"}, "field_unknown", "data_source_name"),
     ],
 )
@@ -389,5 +393,5 @@ async def test_a_store_that_is_away_is_said_to_be(upload, configure):
 
 async def test_the_services_docs_show_both_ways_to_send_a_file(upload):
     operation = (await upload.client.get("/openapi.json")).json()["paths"]["/api/v1/uploads"]["post"]
-    assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "text/csv"}
+    assert {"multipart/form-data", "text/csv"} <= set(operation["requestBody"]["content"])
     assert {"202", "401", "403", "413", "415", "422", "503"} <= set(operation["responses"])

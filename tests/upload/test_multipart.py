@@ -111,6 +111,15 @@ async def test_the_fields_before_the_file_are_known_while_it_flows():
     assert stream.fields["dataset"] == "books"
 
 
+async def test_a_form_tells_whether_it_was_read_to_its_end():
+    body = form(part("file", b"a,b\n" * 100, file_name="a.csv"), part("dataset", b"books"))
+    whole, begun = FormStream(CONTENT_TYPE, chunks_of(body)), FormStream(CONTENT_TYPE, chunks_of(body, {200}))
+    for stream in (whole, begun):
+        await stream.find_file()
+    assert (whole.has_ended, whole.fields) == (True, {"dataset": "books"})
+    assert (begun.has_ended, begun.fields) == (False, {})
+
+
 @pytest.mark.parametrize(
     ("parameter", "name"),
     [

@@ -1,0 +1,113 @@
+"""`penstock clean`: the same data as clean CSV (RFC 4180) in UTF-8, file by file."""
+
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.opening import InputFile
+from shared.reading.cleaning import Cleaner
+from shared.reading.errors import FileEmpty, UnreadableFile
+from shared.reading.overrides import DialectOverrides, encoding_named
+
+CLEANED, FAILED = 0, 1  # exit codes
+
+
+class NotCleaned(Exception):
+    """One file is not written, or lacks records. The others are."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to clean, and how.
+
+    Attributes:
+        out_dir: Where to; made if it is not there.
+        given: What need not be found.
+        transcode_from: An encoding that only Python knows, turned into UTF-8 on the way in.
+    """
+
+    files: Sequence[Path]
+    out_dir: Path
+    given: DialectOverrides
+    transcode_from: str | None = None
+
+
+def only_python_knows(encoding: str) -> bool:
+    """Whether an encoding is none of those that are found and imported, but can be turned into one."""
+    if encoding_named(encoding):
+        return False
+    try:
+        "".encode(encoding)
+    except LookupError:
+        return False
+    return True
+
+
+def run(order: Order) -> int:
+    """Clean each file into the folder, under its own name without `.gz`. What goes wrong is said on standard error.
+
+    Returns:
+        CLEANED, or FAILED if a file was not written or lacks records.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    order.out_dir.mkdir(parents=True, exist_ok=True)
+    written: set[Path] = set()
+    failed = False
+    for file in order.files:
+        try:
+            _clean(file, order, written)
+        except (NotCleaned, UnreadableFile, OSError) as error:
+            failed = True
+            sys.stderr.write(f"{file}: {_reason(error)}\n")
+    return FAILED if failed else CLEANED
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnreadableFile):
+        return f"{error.message} {error.hint}"
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _clean(file: Path, order: Order, written: set[Path]) -> None:
+    name = file.name[: -len(".gz")] if file.suffix.lower() == ".gz" else file.name
+    target = order.out_dir / name
+    if target in written:
+        raise NotCleaned(f"another file of this call was written to {target} already")
+    if target.exists() and target.samefile(file):
+        raise NotCleaned("it would be written onto itself; give another --out-dir")
+    partial = order.out_dir / f".{name}.partial"
+    try:
+        cleaner = _write(InputFile(file, order.transcode_from), partial, order.given)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    written.add(target)
+    if cleaner is not None and cleaner.left_out:
+        raise NotCleaned(_left_out(cleaner))
+
+
+def _write(source: InputFile, target: Path, given: DialectOverrides) -> Cleaner | None:
+    """Write the clean rows; of a file without any there are none."""
+    with target.open("w", encoding="utf-8", newline="") as out:
+        try:
+            found = source.detected(given)
+        except FileEmpty:
+            return None
+        cleaner = Cleaner(found.dialect, found.width)
+        # CRLF ends a record (RFC 4180, rule 1); the writer quotes what holds one.
+        writer = csv.writer(out, lineterminator="\r\n")
+        for block in source.blocks():
+            writer.writerows(cleaner.feed(block))
+        writer.writerows(cleaner.finish())
+        return cleaner
+
+
+def _left_out(cleaner: Cleaner) -> str:
+    number, line, fault = cleaner.left_out[0]
+    others = len(cleaner.left_out) - 1
+    more = f" So {'is' if others == 1 else 'are'} {others} more." if others else ""
+    return f"record {number} in line {line} is left out. {fault.message}{more}"

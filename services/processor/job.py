@@ -1,0 +1,317 @@
+"""One import in hand: its next step is prepared outside of any transaction, and done inside of one."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.processor import repository
+from services.processor.error_file import fields_of
+from services.processor.limits import excess
+from services.processor.loading import (
+    Loaded,
+    Loader,
+    drop_stage,
+    keep_for_the_end,
+    load_all_at_once,
+    stage_of_import,
+)
+from services.processor.merging import merge_of
+from services.processor.reasons import ImportBroken
+from services.processor.repository import Work
+from services.processor.slices import (
+    RowError,
+    Slice,
+    SliceReader,
+    Source,
+    duplicate_fault,
+    row_error,
+)
+from shared.contracts.datasets import datasets
+from shared.contracts.dialect import Dialect
+from shared.contracts.events import Counts
+from shared.contracts.options import DateOrder, ImportOptions
+from shared.platform.objects import Objects
+from shared.reading.batch import Checkpoint
+
+RECORD_SOUGHT_BYTES = 4 * 1024**3  # the end of a record is sought no further: within a lease on a local disk
+FILED_AT_ONCE = 20_000  # duplicates written into the error file by one step, if they have at most
+FILED_AT_ONCE_BYTES = 8 * 1024**2
+
+DUPLICATE = "duplicate_key"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one transaction will do.
+
+    Attributes:
+        slice: What was read, in the phase `reading`.
+        filed_up_to: The last duplicate whose error file is written, in the phase `filing`.
+        error_file: Key and bytes of the part of the error file that was written for this step.
+    """
+
+    slice: Slice | None = None
+    filed_up_to: int | None = None
+    error_file: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where a slice begins, and what is known there."""
+
+    checkpoint: Checkpoint
+    date_orders: Mapping[str, DateOrder] | None
+    errors_wanted: int
+
+
+def phase_due(work: Work) -> str:
+    """The phase of the next step: a cancelled import loads nothing more, and files what it has found."""
+    return "filing" if work.cancel_requested else str(work.phase)
+
+
+class Job:
+    """The work on one import, under one lease. Steps are prepared and done in turn; a slice may be read ahead."""
+
+    def __init__(
+        self, work: Work, engine: AsyncEngine, objects: Objects, *, slice_bytes: int, row_errors_kept: int
+    ) -> None:
+        self._engine = engine
+        self._objects = objects
+        self._slice_bytes = slice_bytes
+        self._row_errors_kept = row_errors_kept
+        self._object_key: str = work.object_key
+        self._file_size: int = work.file_size
+        self._options = ImportOptions.model_validate(work.options)
+        self._dataset = datasets()[work.dataset]
+        self._source = Source(
+            dataset=self._dataset,
+            dialect=Dialect.model_validate(work.dialect),
+            columns=work.columns,
+            width=work.column_count,
+            header=work.header,
+            date_order=self._options.date_order,
+        )
+        stage = stage_of_import(work.import_id) if self._options.all_at_once else "stage"
+        self._merge = merge_of(self._dataset, work.columns, stage)
+        self._loader = Loader(self._dataset, self._merge)
+        self._ahead: asyncio.Task[Slice] | None = None
+
+    async def next(self, work: Work) -> Step:
+        """Prepare the step that is due.
+
+        Raises:
+            ImportBroken: too many records were refused, or the stored file is not what it was.
+            ObjectMissing: the file is not in the store, or not at present.
+            StoreUnavailable: the store does not answer.
+        """
+        phase = phase_due(work)
+        if phase == "filing":
+            return await self._next_filing(work)
+        if too_many := excess(self._options, work):
+            raise ImportBroken("too_many_rejected", too_many)
+        return await self._next_slice(work) if phase == "reading" else Step()
+
+    def read_ahead(self, work: Work, step: Step) -> None:
+        """Begin to read the slice behind the one that `step` will load."""
+        done = step.slice
+        if done is None or done.at_end:
+            return
+        room = max(0, self._room(work) - len(done.errors))
+        self._ahead = asyncio.create_task(self._read(_Start(done.checkpoint, done.date_orders, room)))
+
+    async def close(self) -> None:
+        """Give up what was read ahead."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
+    async def do(
+        self, connection: AsyncConnection, work: Work, step: Step, *, lease_seconds: float | None
+    ) -> Work:
+        """Do a prepared step; `lease_seconds` as in `repository.advance`."""
+        match phase_due(work):
+            case "reading":
+                balance, changes = await self._load_slice(connection, work, step)
+            case "applying":
+                balance, changes = await self._apply(connection, work)
+            case _:
+                balance, changes = await self._file(connection, work, step)
+        if step.error_file is not None:
+            await repository.add_error_file(connection, work, *step.error_file)
+            changes["error_parts"] = work.error_parts + 1
+        return await repository.advance(
+            connection, work, balance, changes=changes, lease_seconds=lease_seconds
+        )
+
+    # Reading.
+
+    async def _next_slice(self, work: Work) -> Step:
+        ahead, self._ahead = self._ahead, None
+        done = await (ahead or self._read(self._start(work)))
+        return Step(slice=done, error_file=await self._write_errors(work, done.error_text))
+
+    def _start(self, work: Work) -> _Start:
+        checkpoint = Checkpoint(work.byte_offset, work.record_number, work.line_number)
+        return _Start(checkpoint, work.date_orders, self._room(work))
+
+    async def _read(self, start: _Start) -> Slice:
+        reader = SliceReader(
+            self._source,
+            start.checkpoint,
+            errors_wanted=start.errors_wanted,
+            date_orders=start.date_orders,
+        )
+        begin = offset = start.checkpoint.byte_offset
+        while not (reader.moved or reader.slice.at_end):
+            if offset - begin > RECORD_SOUGHT_BYTES:
+                raise ImportBroken(
+                    "record_endless",
+                    f"behind byte {begin} no record ends within {RECORD_SOUGHT_BYTES} bytes",
+                )
+            block = await self._block(offset)
+            offset += len(block)
+            await asyncio.to_thread(reader.feed, block, at_end=offset >= self._file_size)
+        return reader.slice
+
+    async def _block(self, offset: int) -> bytes:
+        length = min(self._slice_bytes, self._file_size - offset)
+        if length == 0:
+            return b""  # the slice before was full just where the file ends
+        block = await self._objects.read(self._object_key, offset, length)
+        if len(block) < length:
+            end = offset + len(block)
+            raise ImportBroken("file_truncated", f"the stored file ends at byte {end} of {self._file_size}")
+        return block
+
+    async def _load_slice(
+        self, connection: AsyncConnection, work: Work, step: Step
+    ) -> tuple[Counts, dict[str, Any]]:
+        done = step.slice
+        assert done is not None
+        staged = 0
+        if self._options.all_at_once:
+            await keep_for_the_end(connection, work, self._merge, done.staged)
+            loaded, staged = Loaded(), len(done.staged)
+        else:
+            loaded = await self._loader.load(connection, work, done.staged)
+        kept = await self._add_errors(
+            connection, work, done.errors, done.error_counts, loaded, from_row=work.record_number + 1
+        )
+        after = "applying" if self._options.all_at_once else "filing"
+        changes = asdict(done.checkpoint) | {
+            "phase": after if done.at_end else "reading",
+            "rows_staged": work.rows_staged + staged,
+            "row_errors_kept": work.row_errors_kept + kept,
+            "date_orders": done.date_orders,
+            "notes": dict(Counter(work.notes) + done.notes),
+        }
+        return _balance(loaded, processed=done.records, rejected=done.rejected), changes
+
+    # Applying.
+
+    async def _apply(self, connection: AsyncConnection, work: Work) -> tuple[Counts, dict[str, Any]]:
+        loaded = await load_all_at_once(connection, work, self._merge, dry_run=self._options.dry_run)
+        refused = self._dataset.row_errors_in(rejected=work.rows_rejected, duplicate=loaded.duplicate)
+        if too_many := excess(self._options, work, refused):
+            raise ImportBroken("too_many_rejected", too_many)
+        kept = await self._add_errors(connection, work, [], Counter(), loaded, from_row=0)
+        await drop_stage(connection, work.import_id)
+        changes = {
+            "phase": "filing",
+            "rows_staged": 0,
+            "row_errors_kept": work.row_errors_kept + kept,
+        }
+        return _balance(loaded, processed=0, rejected=0), changes
+
+    # Filing.
+
+    async def _next_filing(self, work: Work) -> Step:
+        async with self._engine.connect() as connection:
+            waiting = await repository.list_duplicates(
+                connection, work.import_id, limit=FILED_AT_ONCE, most_bytes=FILED_AT_ONCE_BYTES
+            )
+        if not waiting:
+            return Step()
+        writer = self._source.error_file()
+        for duplicate in waiting:
+            fault = duplicate_fault(self._dataset, work.import_id, duplicate, value=None)
+            writer.add_raw(duplicate.raw, duplicate.line_number, [fault])
+        part = await self._write_errors(work, writer.take())
+        return Step(filed_up_to=waiting[-1].row_number, error_file=part)
+
+    async def _file(
+        self, connection: AsyncConnection, work: Work, step: Step
+    ) -> tuple[Counts, dict[str, Any]]:
+        if step.filed_up_to is not None:
+            await repository.remove_duplicates(connection, work.import_id, up_to=step.filed_up_to)
+        return Counts(), {}
+
+    # Row errors.
+
+    def _room(self, work: Work) -> int:
+        return max(0, self._row_errors_kept - int(work.row_errors_kept))
+
+    async def _write_errors(self, work: Work, written: bytes) -> tuple[str, int] | None:
+        """Put a part of the error file into the store, under a name that no other attempt at this step uses."""
+        if not written:
+            return None
+        header = b"" if work.error_parts else self._source.error_file().header()
+        key = f"errors/{work.import_id}/{work.slice:08}-{work.fence}.csv"
+        await self._objects.put(key, _pieces(header, written))
+        return key, len(header) + len(written)
+
+    async def _add_errors(
+        self,
+        connection: AsyncConnection,
+        work: Work,
+        errors: list[RowError],
+        counts: Counter[tuple[str, str]],
+        loaded: Loaded,
+        *,
+        from_row: int,
+    ) -> int:
+        """Keep the row errors there is room for, and count all. Returns how many were kept."""
+        room = self._room(work)
+        if loaded.duplicate and self._dataset.on_duplicate == "reject":
+            taken = await repository.list_duplicates(
+                connection, work.import_id, limit=room, from_row=from_row
+            )
+            errors = errors + [self._duplicate_error(work, duplicate) for duplicate in taken]
+            counts = counts + Counter({(DUPLICATE, self._dataset.primary_key[0]): loaded.duplicate})
+        await repository.add_errors(connection, work, errors[:room])
+        await repository.count_errors(connection, work, counts)
+        return len(errors[:room])
+
+    def _duplicate_error(self, work: Work, duplicate: Any) -> RowError:
+        cells = fields_of(duplicate.raw, self._source.dialect)
+        value = cells[self._source.columns[self._dataset.primary_key[0]]].strip()
+        return row_error(
+            duplicate_fault(self._dataset, work.import_id, duplicate, value=value),
+            0,
+            row_number=duplicate.row_number,
+            line_number=duplicate.line_number,
+            byte_offset=duplicate.byte_offset,
+            raw=duplicate.raw,
+        )
+
+
+def _balance(loaded: Loaded, *, processed: int, rejected: int) -> Counts:
+    return Counts(
+        rows_processed=processed,
+        rows_inserted=loaded.inserted,
+        rows_updated=loaded.updated,
+        rows_unchanged=loaded.unchanged,
+        rows_duplicate=loaded.duplicate,
+        rows_rejected=rejected,
+    )
+
+
+async def _pieces(*parts: bytes) -> AsyncIterator[bytes]:
+    for part in parts:
+        if part:
+            yield part

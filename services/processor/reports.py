@@ -1,0 +1,68 @@
+"""The events that tell how an import stands, made from its row. Pure."""
+
+from typing import Any
+
+from services.processor.repository import Work
+from shared.contracts.events import (
+    COUNTS,
+    ImportCancelled,
+    ImportCompleted,
+    ImportFailed,
+    ImportProgressed,
+    ImportResumed,
+)
+
+
+def progressed(work: Work) -> ImportProgressed:
+    """How far it is."""
+    return ImportProgressed(
+        import_id=work.import_id,
+        dataset=work.dataset,
+        bytes_processed=work.byte_offset,
+        file_size=work.file_size,
+        rows_detected=work.rows_detected,
+        processing_started_at=work.started_at,
+        **_counts(work),
+    )
+
+
+def resumed(work: Work) -> ImportResumed:
+    """That it goes on."""
+    return ImportResumed(
+        import_id=work.import_id,
+        dataset=work.dataset,
+        run=work.run,
+        processing_started_at=work.started_at or work.uploaded_at,
+    )
+
+
+def completed(work: Work) -> ImportCompleted:
+    """That it is done."""
+    return ImportCompleted(dry_run=work.options.get("dry_run", False), **_ended(work))
+
+
+def failed(work: Work) -> ImportFailed:
+    """That it has failed, and why."""
+    return ImportFailed(error_code=work.error_code, error_message=work.error_message, **_ended(work))
+
+
+def cancelled(work: Work) -> ImportCancelled:
+    """That it was ended on request."""
+    return ImportCancelled(**_ended(work))
+
+
+def _counts(work: Work) -> dict[str, Any]:
+    return {name: getattr(work, name) for name in (*COUNTS, "run")}
+
+
+def _ended(work: Work) -> dict[str, Any]:
+    # Records that wait to be loaded are none of the five counts: they were not processed.
+    return _counts(work) | {
+        "rows_processed": work.rows_processed - work.rows_staged,
+        "import_id": work.import_id,
+        "dataset": work.dataset,
+        "source": work.source,
+        "file_name": work.file_name,
+        "processing_started_at": work.started_at,
+        "processing_completed_at": work.finished_at,
+    }

@@ -1,0 +1,116 @@
+"""The two forms in which a file comes: in a multipart form, or bare."""
+
+from collections.abc import AsyncIterator
+
+from fastapi import Request
+
+from services.upload.intake import Upload
+from services.upload.multipart import FormStream
+from shared.contracts.problems import Unprocessable, UnsupportedMedia
+
+RAW_TYPES = frozenset(
+    {
+        "text/csv",
+        "application/csv",
+        "text/plain",
+        "text/tab-separated-values",
+        "application/gzip",
+        "application/x-gzip",
+    }
+)
+
+
+async def upload_of(request: Request, body: AsyncIterator[bytes]) -> Upload:
+    """What the request brings; a form is read until its file begins.
+
+    Raises:
+        UnsupportedMedia: `media_type_unsupported`, `content_encoding_unsupported`.
+        Unprocessable: the form is no good, or a field comes twice.
+    """
+    content_type = request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    query = _query_of(request)
+    if media_type == "multipart/form-data":
+        _check_encoding(request, {"", "identity"})
+        form = FormStream(content_type, body)
+        await form.find_file()
+        return FormUpload(form, query)
+    if media_type in RAW_TYPES:
+        # gzip or not, the bytes themselves tell.
+        _check_encoding(request, {"", "identity", "gzip", "x-gzip"})
+        return RawUpload(query, body)
+    raise UnsupportedMedia(
+        "media_type_unsupported",
+        f"cannot take a body of type {media_type or 'unknown'!r}",
+        hint="send multipart/form-data with a field `file`, or the bare file as text/csv or application/gzip",
+    )
+
+
+class FormUpload(Upload):
+    """A multipart form with the file in it. Query parameters count as fields before the file."""
+
+    def __init__(self, form: FormStream, query: dict[str, str]) -> None:
+        named = query.pop("file_name", "")
+        self.file_name = form.file_name or named
+        self.fields_are_complete = form.has_ended
+        self._form = form
+        self._query = query
+        self._early = self._joined()
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self._form.file_chunks()
+
+    def early_fields(self) -> dict[str, str]:
+        return self._early
+
+    async def fields(self) -> dict[str, str]:
+        await self._form.finish()
+        return self._joined()
+
+    def _joined(self) -> dict[str, str]:
+        if twice := sorted(set(self._query) & set(self._form.fields)):
+            raise _repeated(twice)
+        return self._query | self._form.fields
+
+
+class RawUpload(Upload):
+    """The bare file as body, the fields as query parameters."""
+
+    fields_are_complete = True
+
+    def __init__(self, query: dict[str, str], body: AsyncIterator[bytes]) -> None:
+        self.file_name = query.pop("file_name", "")
+        self._query = query
+        self._body = body
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self._body
+
+    def early_fields(self) -> dict[str, str]:
+        return self._query
+
+    async def fields(self) -> dict[str, str]:
+        return self._query
+
+
+def _query_of(request: Request) -> dict[str, str]:
+    pairs = request.query_params.multi_items()
+    query = dict(pairs)
+    if len(query) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _repeated(sorted({name for name in names if names.count(name) > 1}))
+    return query
+
+
+def _repeated(names: list[str]) -> Unprocessable:
+    return Unprocessable("field_repeated", f"the request has {', '.join(names)} more than once")
+
+
+def _check_encoding(request: Request, known: set[str]) -> None:
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in known:
+        raise UnsupportedMedia(
+            "content_encoding_unsupported",
+            f"cannot take a body with Content-Encoding {encoding!r}",
+            hint="send the file as it is, or compressed with gzip",
+        )

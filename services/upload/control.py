@@ -1,0 +1,83 @@
+"""Control of imports that were taken in: to end one, or to take a failed one up again.
+
+The processor does it, and knows best how an import stands; upload looks into its view, answers what cannot be at once,
+and leaves the rest to a command. Between the look and the command the import may end: then the command does nothing.
+"""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.upload import repository
+from services.upload.repository import State
+from services.upload.resources import Ordered, links_of
+from shared.contracts.events import FINAL_ERROR_CODES, ImportCancel, ImportRetry
+from shared.contracts.problems import Conflict, NotFound
+from shared.platform.bus import Bus
+
+
+async def cancel(connection: AsyncConnection, bus: Bus, tenant: str, import_id: UUID) -> Ordered:
+    """Ask for the import's end. One that is cancelled already stays so.
+
+    Raises:
+        NotFound: `import_not_found`.
+        Conflict: `import_ended`.
+    """
+    state = await _state(connection, tenant, import_id)
+    if state.status in {"completed", "failed"}:
+        raise Conflict(
+            "import_ended",
+            f"import {import_id} is {state.status}; there is nothing to cancel",
+            hint="only an import that is pending or processing can be cancelled",
+            import_status=state.status,
+        )
+    if state.status != "cancelled":
+        await _publish(connection, bus, tenant, ImportCancel(import_id=import_id))
+    return _ordered(import_id, state)
+
+
+async def retry(connection: AsyncConnection, bus: Bus, tenant: str, import_id: UUID) -> Ordered:
+    """Ask for a failed import to go on where it stopped.
+
+    Raises:
+        NotFound: `import_not_found`.
+        Conflict: `import_not_failed`, `import_not_retryable`.
+    """
+    state = await _state(connection, tenant, import_id)
+    if state.status != "failed":
+        raise Conflict(
+            "import_not_failed",
+            f"import {import_id} is {state.status}; only a failed import can be tried again",
+            hint="to import the file once more, upload it again",
+            import_status=state.status,
+        )
+    if state.error_code in FINAL_ERROR_CODES:
+        raise Conflict(
+            "import_not_retryable",
+            f"import {import_id} failed with {state.error_code}; trying it again would end in the same way",
+            hint="mend the file or raise the limit, and upload it again",
+            error_code=state.error_code,
+        )
+    await _publish(connection, bus, tenant, ImportRetry(import_id=import_id))
+    return _ordered(import_id, state)
+
+
+async def _state(connection: AsyncConnection, tenant: str, import_id: UUID) -> State:
+    state = await repository.find_state(connection, tenant, import_id)
+    if state is None:
+        raise NotFound(
+            "import_not_found",
+            f"there is no import {import_id}",
+            hint="the id is what `id` says in the answer to the upload, and in GET /api/v1/imports",
+        )
+    return state
+
+
+async def _publish(
+    connection: AsyncConnection, bus: Bus, tenant: str, command: ImportCancel | ImportRetry
+) -> None:
+    await bus.publish(connection, bus.event(command, tenant=tenant, subject=command.import_id))
+
+
+def _ordered(import_id: UUID, state: State) -> Ordered:
+    return Ordered(id=import_id, status=state.status, run=state.run, links=links_of(import_id))

@@ -1,0 +1,155 @@
+"""What a request says of its file, in form fields or query parameters: names, values, and what a wrong one is told. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from shared.contracts.options import ImportOptions
+from shared.contracts.problems import Unprocessable
+from shared.reading.overrides import MAX_HEADER_ROWS, DialectOverrides
+
+MAX_NAME = 255  # characters of a file name or a source
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of the request.
+
+    Attributes:
+        meaning: For the API's description.
+        takes: Its values, as the object of "send …".
+        schema: JSON Schema of a value.
+    """
+
+    meaning: str
+    takes: str
+    schema: Mapping[str, Any]
+
+
+_BOOLEAN = {"type": "boolean", "default": False}
+_COUNT = {"type": "integer", "minimum": 0}
+
+FIELDS: Mapping[str, Field] = {
+    "dataset": Field("What the file is.", "a dataset, for example books", {"type": "string"}),
+    "data_source_name": Field("Who sends it: a partner, a supplier.", "a name", {"type": "string"}),
+    "dry_run": Field(
+        "Only say what would be inserted, updated and rejected; load nothing.", "true or false", _BOOLEAN
+    ),
+    "atomic": Field(
+        "Load nothing before the end of the file, then all of it at once.", "true or false", _BOOLEAN
+    ),
+    "max_rejected": Field(
+        "Fail, with nothing loaded, when more records than this have row errors.",
+        "a whole number, 0 or more",
+        _COUNT,
+    ),
+    "max_rejected_share": Field(
+        "The same as a share of all records.",
+        "a number from 0 to 1, such as 0.05 for 5 percent",
+        {"type": "number", "minimum": 0, "maximum": 1},
+    ),
+    "date_order": Field(
+        "How dates such as 03/04/2024 are read; without it the file's other dates decide.",
+        "day-first or month-first",
+        {"type": "string", "enum": ["day-first", "month-first"]},
+    ),
+    "encoding": Field(
+        "The file's encoding, instead of the one found.",
+        "utf-8, utf-16, utf-16-le, utf-16-be, windows-1252, windows-1251 or latin-1",
+        {"type": "string", "examples": ["utf-8", "windows-1252"]},
+    ),
+    "delimiter": Field(
+        "What stands between the values, instead of what is found.",
+        "one to eight characters, or one of: comma, semicolon, tab, pipe, space, colon",
+        {"type": "string", "examples": ["semicolon", ";", "tab"]},
+    ),
+    "quote": Field(
+        "What encloses a value that has a delimiter in it, instead of what is found.",
+        "one character, or one of: double, single, none",
+        {"type": "string", "examples": ["double", "'", "none"]},
+    ),
+    "escape": Field(
+        "What makes a quote inside a quoted value plain, instead of what is found.",
+        "one character, or one of: doubled, backslash, none",
+        {"type": "string", "examples": ["doubled", "backslash"]},
+    ),
+    "header_rows": Field(
+        "How many records name the columns, instead of what is found; 0: none does.",
+        f"a whole number from 0 to {MAX_HEADER_ROWS}",
+        _COUNT | {"maximum": MAX_HEADER_ROWS},
+    ),
+    "skip_rows": Field(
+        "How many lines stand before the header, instead of what is found.",
+        "a whole number, 0 or more",
+        _COUNT,
+    ),
+}
+_VERBATIM = frozenset({"delimiter", "quote", "escape"})  # a blank may be one of these
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a request asks, as far as it has said so.
+
+    Attributes:
+        source: Who sends the file.
+        given: Of the dialect.
+    """
+
+    dataset: str | None
+    source: str | None
+    options: ImportOptions
+    given: DialectOverrides
+
+
+def asked_in(fields: Mapping[str, str]) -> Asked:
+    """What the fields of a request ask. One that is empty counts as left out, as HTML forms send it.
+
+    Raises:
+        Unprocessable: `field_unknown`, `field_invalid`.
+    """
+    if unknown := sorted(set(fields) - set(FIELDS)):
+        raise Unprocessable(
+            "field_unknown",
+            f"unknown field {', '.join(unknown)}",
+            hint=f"fields are: file, {', '.join(FIELDS)}",
+        )
+    said = {name: value if name in _VERBATIM else value.strip() for name, value in fields.items()}
+    said = {name: value for name, value in said.items() if value}
+    given = _model_of(DialectOverrides, said)
+    if given.quote and given.delimiter and given.quote in given.delimiter:
+        raise _invalid({"quote": f"the quote {given.quote!r} is a part of the delimiter {given.delimiter!r}"})
+    return Asked(
+        dataset=said.get("dataset"),
+        source=printable(said.get("data_source_name", "")) or None,
+        options=_model_of(ImportOptions, said),
+        given=given,
+    )
+
+
+def printable(name: str) -> str:
+    """`name` without control characters and surplus length: it is shown and logged, never opened."""
+    return "".join(letter for letter in name if letter.isprintable()).strip()[:MAX_NAME]
+
+
+ModelT = TypeVar("ModelT", ImportOptions, DialectOverrides)
+
+
+def _model_of(model: type[ModelT], said: Mapping[str, str]) -> ModelT:
+    try:
+        return model.model_validate({name: said[name] for name in model.model_fields if name in said})
+    except ValidationError as error:
+        wrong = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
+        raise _invalid({name: f"{name} cannot be {said[name]!r}" for name in wrong}) from error
+
+
+def _invalid(wrong: Mapping[str, str]) -> Unprocessable:
+    """The problem that fields have, each with what is wrong with it."""
+    return Unprocessable(
+        "field_invalid",
+        "; ".join(wrong.values()),
+        hint="; ".join(f"for {name} send {FIELDS[name].takes}" for name in wrong),
+        fields=list(wrong),
+    )
