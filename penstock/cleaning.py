@@ -62,8 +62,12 @@ def run(order: Order) -> int:
             _clean(file, order, written)
         except (NotCleaned, UnreadableFile, OSError) as error:
             failed = True
-            sys.stderr.write(f"{file}: {_reason(error)}\n")
+            _say(file, _reason(error))
     return FAILED if failed else CLEANED
+
+
+def _say(file: Path, text: str) -> None:
+    sys.stderr.write(f"{file}: {text}\n")
 
 
 def _reason(error: Exception) -> str:
@@ -86,7 +90,11 @@ def _clean(file: Path, order: Order, written: set[Path]) -> None:
     finally:
         partial.unlink(missing_ok=True)
     written.add(target)
-    if cleaner is not None and cleaner.left_out:
+    if cleaner is None:
+        return
+    if cleaner.further_table is not None:
+        _say(file, f"a further table begins in line {cleaner.further_table}; only the first one is written.")
+    if cleaner.left_out:
         raise NotCleaned(_left_out(cleaner))
 
 

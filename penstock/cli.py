@@ -240,7 +240,7 @@ def inspect(
         _fail(f"there is no dataset {dataset!r}; there are: {', '.join(datasets())}", USAGE)
     given = _given(
         encoding=encoding,
-        delimiter=delimiter,
+        delimiter=delimiter or None,
         quote=quote,
         escape=escape,
         header_rows=header_rows,
@@ -271,7 +271,7 @@ def clean(
     transcode_from = encoding if encoding and only_python_knows(encoding) else None
     given = _given(
         encoding="utf-8" if transcode_from else encoding,
-        delimiter=delimiter,
+        delimiter=delimiter or None,
         quote=quote,
         escape=escape,
         header_rows=header_rows,

@@ -18,6 +18,7 @@ from penstock.progress import megabytes, say
 from shared.contracts.datasets import Dataset
 from shared.contracts.dialect import Dialect
 from shared.reading.batch import RecordBatch
+from shared.reading.cleaning import begins_like
 from shared.reading.dialect import Detected, DialectOverrides
 from shared.reading.encoding import mark_of
 from shared.reading.errors import HeaderError, UnreadableFile
@@ -164,6 +165,7 @@ def _count(contents: Contents, batch: RecordBatch, width: int) -> None:
     missing = RECORDS_MATCHED - len(contents.first_records)
     if missing > 0:
         contents.first_records += batch.fields[:missing]
+    _note_headers(contents, batch)
     widths = Counter(map(len, batch.fields))
     if not batch.faults and set(widths) == {width}:
         contents.widths += widths
@@ -176,6 +178,20 @@ def _count(contents: Contents, batch: RecordBatch, width: int) -> None:
         if len(row) < width or any(map(str.strip, row[width:])):
             code = "missing_cell" if len(row) < width else "extra_cell"
             _note(contents, code, batch, index, f"{len(row)} cells instead of {width}")
+
+
+def _note_headers(contents: Contents, batch: RecordBatch) -> None:
+    if not contents.header:
+        return
+    for index, row in enumerate(batch.fields):
+        if row and row[0] == contents.header[0] and begins_like(row, contents.header):
+            _note(
+                contents,
+                "header_repeated",
+                batch,
+                index,
+                "the header again; `penstock clean` ends the table here",
+            )
 
 
 def _note_faults(contents: Contents, batch: RecordBatch) -> None:
@@ -275,6 +291,7 @@ def _show(inspected: Inspected, console: Console) -> None:
         say(console, f"{name + ':':<12}{text}")
     say(console, "")
     if inspected.contents.first_records:
+        say(console, "The first records:")
         console.print(_records_table(inspected.contents))
     for line in chain(_problem_lines(inspected), _why_lines(inspected)):
         say(console, line)
@@ -346,7 +363,7 @@ def _records_table(contents: Contents) -> Table:
 
 
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    table = Table(title="The first records", title_justify="left")
+    table = Table()
     for name in names:
         table.add_column(Text(_short(name)))
     for row in rows:

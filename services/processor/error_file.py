@@ -58,6 +58,8 @@ class ErrorFileWriter:
         self.add_fields(fields, line_number, faults)
 
     def add_fields(self, fields: Sequence[str], line_number: int, faults: Sequence[Fault]) -> None:
+        if not any(map(str.strip, fields[self._width :])):
+            fields = fields[: self._width]  # blank cells behind the last column would push the remarks aside
         filling = [""] * (self._width - len(fields))
         codes, messages = _said(faults)
         self._writer.writerow(

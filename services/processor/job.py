@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -241,7 +241,7 @@ class Job:
         for duplicate in waiting:
             fault = duplicate_fault(self._dataset, work.import_id, duplicate, value=None)
             writer.add_raw(duplicate.raw, duplicate.line_number, [fault])
-        part = await self._write_errors(work, writer.take())
+        part = await self._write_errors(work, [writer.take()])
         return Step(filed_up_to=waiting[-1].row_number, error_file=part)
 
     async def _file(
@@ -256,14 +256,14 @@ class Job:
     def _room(self, work: Work) -> int:
         return max(0, self._row_errors_kept - int(work.row_errors_kept))
 
-    async def _write_errors(self, work: Work, written: bytes) -> tuple[str, int] | None:
+    async def _write_errors(self, work: Work, written: Sequence[bytes]) -> tuple[str, int] | None:
         """Put a part of the error file into the store, under a name that no other attempt at this step uses."""
         if not written:
             return None
         header = b"" if work.error_parts else self._source.error_file().header()
         key = f"errors/{work.import_id}/{work.slice:08}-{work.fence}.csv"
-        await self._objects.put(key, _pieces(header, written))
-        return key, len(header) + len(written)
+        await self._objects.put(key, _pieces(header, *written))
+        return key, len(header) + sum(map(len, written))
 
     async def _add_errors(
         self,

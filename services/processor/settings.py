@@ -11,7 +11,9 @@ class Settings(StoreSettings):
     """The environment of `penstock serve processor`."""
 
     slice_bytes: int = Field(
-        8 * MIB, ge=2 * MIB, description="Bytes of a file done by one message, in one transaction."
+        4 * MIB,
+        ge=2 * MIB,
+        description="Bytes of a file done by one transaction. Memory is some 20 times as much.",
     )
     lease_seconds: float = Field(60.0, gt=0, description="How long a processor may hold an import's slice.")
     row_errors_kept: int = Field(10_000, ge=0, description="Row errors of one import kept as rows.")

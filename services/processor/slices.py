@@ -88,7 +88,7 @@ class Slice:
         rejected: How many of them have faults.
         staged: Those to load.
         errors: The faults of the others, in file order, as many as were wanted.
-        error_text: The part of the error file with all of them.
+        error_text: The part of the error file with all of them, in pieces.
         error_counts: How many faults there are by code and column (empty for the whole record).
         notes: Remarks on the file, counted.
         date_orders: How each date column's values are read; None until a record was seen.
@@ -100,7 +100,7 @@ class Slice:
     rejected: int = 0
     staged: Staged = field(default_factory=Staged)
     errors: list[RowError] = field(default_factory=list)
-    error_text: bytes = b""
+    error_text: list[bytes] = field(default_factory=list)
     error_counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     date_orders: Mapping[str, DateOrder] | None = None
@@ -163,7 +163,6 @@ class SliceReader:
         self._finish()
 
     def _finish(self) -> None:
-        self.slice.error_text += self._errors.take()
         self.slice.staged.sort()
 
     def _decide_date_orders(self, batches: Sequence[RecordBatch]) -> None:
@@ -218,6 +217,7 @@ class SliceReader:
             self._errors.add(batch, index, found)
             if len(self.slice.errors) < self._errors_wanted:
                 self.slice.errors += self._row_errors(batch, index, found)
+        self.slice.error_text.append(self._errors.take())
 
     def _row_errors(self, batch: RecordBatch, index: int, faults: Sequence[Fault]) -> list[RowError]:
         raw = self._raw(batch, index, most=4 * RAW_SHOWN)

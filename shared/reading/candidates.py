@@ -110,7 +110,7 @@ def _quoted_rows(text: str, candidate: Candidate, *, complete: bool) -> list[Spl
     rows: list[SplitRow] = []
     cells: list[str] = []
     quoted: list[int] = []
-    start = end = 0
+    start = 0
     for field in _field_pattern(candidate).finditer(text):
         enclosed, plain, behind = field.groups("")
         if enclosed:
@@ -119,11 +119,11 @@ def _quoted_rows(text: str, candidate: Candidate, *, complete: bool) -> list[Spl
         elif plain.startswith(candidate.quote):
             if complete:
                 return rows + _plain_rows(text, candidate.delimiter, start)
-            return [*rows, SplitRow([*cells, text[end:]], quoted, start, len(text))]
+            return [*rows, SplitRow([*cells, text[field.start() :]], quoted, start, len(text))]
         else:
             cells.append(plain)
-        end += len(enclosed) + len(plain) + len(behind)
         if not behind or behind in "\r\n":
+            end = field.end()
             if end > start:
                 rows.append(SplitRow(cells, quoted, start, end))
             cells, quoted, start = [], [], end

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 
 from shared.contracts.dialect import Dialect, DialectExplanation, Encoding
 from shared.reading.encoding import EncodingEvidence, mark_of, utf16_without_mark
@@ -161,11 +162,9 @@ def _encoding(head: bytes, *, complete: bool, given: DialectOverrides) -> tuple[
 
 
 def _end_of_lines(text: str, count: int) -> int:
-    ends = _LINE_END.finditer(text)
-    end = 0
-    for _, line_end in zip(range(count), ends, strict=False):
-        end = line_end.end()
-    return end if count == 0 or text.count("\n") + text.count("\r") >= count else len(text)
+    """Characters of the first `count` lines; of all, if there are fewer."""
+    ends = [end.end() for end in islice(_LINE_END.finditer(text), count)]
+    return (ends or [0])[-1] if len(ends) == count else len(text)
 
 
 def _sample_of(text: str, *, complete: bool) -> tuple[str, bool]:

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import zip_longest
 from types import MappingProxyType
 from typing import Literal
@@ -76,7 +77,7 @@ def match_header(names: Sequence[str], columns: Sequence[ColumnSpec]) -> HeaderM
         HeaderColumnDuplicate: two names are the same column's.
         HeaderColumnMissing: required columns have no name; all of them in one error.
     """
-    known = {_folded(name): column.name for column in columns for name in (*column.aliases, column.name)}
+    known = _known(tuple(columns))
     found: dict[str, list[int]] = defaultdict(list)
     unknown: list[str] = []
     for position, name in enumerate(names):
@@ -173,10 +174,15 @@ def joined_names(names: Sequence[Sequence[str]]) -> list[str]:
 
 def known_names(names: Sequence[str], columns: Sequence[ColumnSpec]) -> int:
     """How many of `columns` are named here; 0 unless that is at least half of those required."""
-    known = {_folded(name): column.name for column in columns for name in (*column.aliases, column.name)}
+    known = _known(tuple(columns))
     found = {known[folded] for folded in map(_folded, names) if folded in known}
     required = {column.name for column in columns if column.required}
     return len(found) if len(found & required) * 2 >= len(required) else 0
+
+
+@lru_cache(maxsize=64)
+def _known(columns: tuple[ColumnSpec, ...]) -> Mapping[str, str]:
+    return {_folded(name): column.name for column in columns for name in (*column.aliases, column.name)}
 
 
 def _folded(name: str) -> str:
@@ -186,7 +192,8 @@ def _folded(name: str) -> str:
 def _header_missing(names: Sequence[str], columns: Sequence[ColumnSpec]) -> HeaderMissing:
     return HeaderMissing(
         f"The first record names no known column. It holds: {_listed(names)}.",
-        hint=f"Begin the file with a line of column names: {_listed(column.name for column in columns)}.",
+        hint=f"Begin the file with a line of column names: {_listed(column.name for column in columns)}. If it has "
+        "none and brings the columns in this order, say so: header_rows=0.",
     )
 
 

@@ -13,10 +13,9 @@ from shared.reading.candidates import Candidate, split
 
 __all__ = ["is_regular", "mended"]
 
-_QUOTES_TRIED = (
-    32  # in one line, each alone taken for data; a record with more has more wrong than a stray quote
-)
-_LINES_TRIED = 64  # of one record; one that runs on for longer is not read anew
+_LONGEST_READ_ANEW = 1 << 16  # characters; a record that runs on for longer stays as it was read
+_QUOTES_TRIED = 32  # in one line, each alone taken for data: more are wrong than one
+_LINES_TRIED = 64  # of one record
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 _PLACEHOLDER = "\ud800"  # no decoder makes it
 
@@ -34,6 +33,8 @@ def mended(text: str, dialect: Dialect, width: int) -> list[list[str]] | None:
         dialect: How the file is written; it has a quote.
         width: Cells of the file's records.
     """
+    if len(text) > _LONGEST_READ_ANEW:
+        return None
     candidate = _candidate(dialect)
     # Lines that each have the width by themselves are records, whatever quote took them in; one column proves nothing.
     if width > 1 and (found := _rows_of_lines(text, candidate, width)):

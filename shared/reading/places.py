@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from operator import methodcaller
 
 from shared.contracts.dialect import Dialect
 from shared.reading.splitting import unused_in
@@ -42,20 +41,17 @@ class RegularPlaces:
     def found(self, data: bytes) -> Places:
         """The places of the records in `data`, which holds them and nothing else."""
         structure = Structure(self.dialect)
-        text = structure.text(data)
-        records = _records(text, structure)
+        records, one_line_each = _records(structure.text(data), structure)
         bounds = list(accumulate(structure.lengths(records), initial=self.offset))
-        return Places(self._lines(text, records), bounds[:-1], bounds[1:])
-
-    def _lines(self, text: str, records: Sequence[str]) -> Sequence[int]:
-        if line_ends(text) == len(records):
-            return range(self.line, self.line + len(records))
-        count = line_ends if "\r" in text else methodcaller("count", "\n")
-        return list(accumulate(map(count, records), initial=self.line))[:-1]
+        if one_line_each:
+            lines: Sequence[int] = range(self.line, self.line + len(records))
+        else:
+            lines = list(accumulate(map(line_ends, records[:-1]), initial=self.line))
+        return Places(lines, bounds[:-1], bounds[1:])
 
 
-def _records(text: str, structure: Structure) -> list[str]:
-    """The records of a regular `text`, each as long as it is there, and with its line ends."""
+def _records(text: str, structure: Structure) -> tuple[list[str], bool]:
+    """The records of a regular `text`, each as long as it is there and with its line ends; if all have but one."""
     quote, escape = structure.quote, structure.escape
     marks = unused_in(text)
     mark = next(marks)
@@ -64,12 +60,15 @@ def _records(text: str, structure: Structure) -> list[str]:
         for pair in (escape * 2, escape + quote):
             text = text.replace(pair, filler * len(pair))
     pieces = text.split(quote) if quote else [text]
-    outside = quote.join(pieces[::2])
-    if outside.count("\r") == outside.count("\r\n"):
-        outside = outside.replace("\n", "\n" + mark)
-    else:
-        outside = _LINE_END.sub(rf"\g<0>{mark}", outside)
+    outside = _marked(quote.join(pieces[::2]), mark)
     pieces[::2] = outside.split(quote) if quote else [outside]
     records = quote.join(pieces).split(mark)
     records.pop()
-    return records
+    return records, not line_ends("".join(pieces[1::2]))
+
+
+def _marked(text: str, mark: str) -> str:
+    """`text` with a mark behind each line end."""
+    if "\r" not in text or text.count("\r") == text.count("\r\n"):
+        return text.replace("\n", "\n" + mark)
+    return _LINE_END.sub(rf"\g<0>{mark}", text)

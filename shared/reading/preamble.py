@@ -22,7 +22,7 @@ _BODY_ROWS = 50  # whose kinds are compared with the header's
 _MOST_KINDS, _MOST_SHAPES = 0.6, 0.8  # share of a column's values that are alike
 _SHAPED = 5  # values of one shape; fewer are chance
 _LONG_NAME = 60  # characters; a longer cell is prose or data
-_FEWEST_VALUES = 3  # of a column below a second row of names
+_FEWEST_VALUES = 3  # below names, to be sure of what a column holds
 _TITLES = 5  # lines above records that have no header
 _WORDS_FOR_VALUES = 3  # where records have values: no data has as many
 _YEARS = 3
@@ -169,7 +169,7 @@ def _header_sureness(first: Row, body: Sequence[Row], columns: Sequence["_Column
     typed = [column.vote(cell) for cell, column in beside if column.is_typed]
     words, values = typed.count(1.0), typed.count(-1.0)
     if words and (words >= _WORDS_FOR_VALUES or words * 4 >= words + values):
-        return 0.5
+        return 0.5 if len(body) >= _FEWEST_VALUES else 0.3
     if values:
         return 0.5 if _are_years(first, body) else -0.5
     votes = sum(column.vote(cell) for cell, column in beside if not column.is_typed)
@@ -217,10 +217,13 @@ class _Column:
 
     @classmethod
     def of(cls, cells: Sequence[str]) -> "_Column":
-        filled = [cell for cell in cells if _kind(cell) not in NOTHING]
-        if not filled:
+        kinds = [
+            (kind, cell) for kind, cell in zip(map(_kind, cells), cells, strict=True) if kind not in NOTHING
+        ]
+        if not kinds:
             return cls(None, None, frozenset())
-        kind = _of_most(map(_kind, filled), len(filled) * _MOST_KINDS)
+        filled = [cell for _, cell in kinds]
+        kind = _of_most((kind for kind, _ in kinds), len(kinds) * _MOST_KINDS)
         shape = (
             _of_most(map(shape_of, filled), len(filled) * _MOST_SHAPES) if len(filled) >= _SHAPED else None
         )

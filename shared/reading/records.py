@@ -7,8 +7,7 @@ the same records however the bytes were cut: see `tables`.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, compress, islice
-from itertools import count as count_from
+from itertools import accumulate, compress
 
 from shared.contracts.dialect import Dialect
 from shared.reading.batch import Checkpoint, Position, Record, RecordBatch
@@ -17,21 +16,17 @@ from shared.reading.faults import text_fault, too_large, unterminated
 from shared.reading.places import Places, RegularPlaces
 from shared.reading.skipping import RecordEnd
 from shared.reading.splitting import Cells, split_cut_off, split_lines, split_regular
-from shared.reading.structure import Structure, decoded, line_ends
+from shared.reading.structure import Structure, decoded, line_ends, lines_in
 from shared.reading.tables import TableEnd, first_table
 
 __all__ = ["MAX_RECORD_BYTES", "Checkpoint", "Position", "Record", "RecordBatch", "RecordReader", "TableEnd"]
 
 MAX_RECORD_BYTES = 1 << 20
-PIECE_BYTES = (
-    1 << 17
-)  # a batch of some 1,000 records of 130 bytes: fits the processor's cache, larger is slower
+PIECE_BYTES = 1 << 17  # some 1,000 records of 130 bytes: what is made of them fits the processor's cache
 
-_RECORDS_A_BATCH = PIECE_BYTES // 2  # as many as fit a usual window; a larger one may hold far more
-_REGULAR_SKIPPED = (
-    7  # windows read the general way after one that is not regular, before the quick way is tried again
-)
-_LINES_COMPARED = 500  # behind a quote that stays open, to tell a long value from records
+_ROWS_A_BATCH = PIECE_BYTES // 2  # as many as a usual window may hold; one made larger may hold far more
+_REGULAR_SKIPPED = 7  # windows read the general way after one not regular, until the quick way is tried again
+_BYTES_COMPARED = 1 << 16  # behind a quote that stays open, to tell a long value from records
 
 
 @dataclass(slots=True)
@@ -86,8 +81,9 @@ class RecordReader:
         self._pending = bytearray()
         self._tried = 0  # bytes pending that are known to give no batch yet
         self._wanted = 0  # bytes pending before the next attempt
-        self._window = 0  # bytes read at a time; more only inside a record that is longer
-        self._reset_window()
+        # Bytes read at a time; a first window of all that is allowed would leave none to see more of the file with.
+        self._usual_window = max(min(PIECE_BYTES, self._limit // 8) & ~1, self._structure.unit)
+        self._window = self._usual_window  # more only inside a record that is longer
         self._regular_skipped = 0
         self._oversize: _Oversize | None = None
 
@@ -125,9 +121,7 @@ class RecordReader:
             start = self._offset
             window = min(self._window, self._limit)
             whole = window >= len(self._pending)
-            batch = self._batch(window, final=final and whole)
-            if batch is None and self._offset == start and not whole and window == self._limit:
-                batch = self._batch(window, settled=True)
+            batch = self._batch(window, final=final and whole, last=not whole and window == self._limit)
             if batch:
                 self._tried = len(self._pending) if whole and not batch.is_header else 0
                 return batch
@@ -143,13 +137,13 @@ class RecordReader:
             self._window *= 2
         return None
 
-    def _batch(self, window: int, *, final: bool = False, settled: bool = False) -> RecordBatch | None:
+    def _batch(self, window: int, *, final: bool, last: bool) -> RecordBatch | None:
         """The next records in the pending bytes up to `window`.
 
         Args:
             window: Bytes.
             final: Whether the file ends there.
-            settled: Whether no more bytes can be had to decide where the table ends.
+            last: Whether no larger window will be had.
         """
         data = bytes(self._pending[:window])
         if not final:
@@ -158,9 +152,9 @@ class RecordReader:
             return None
         if self._headers_left:
             return self._header(data)
-        if not (final or settled) and (batch := self._regular_batch(data)):
+        if window == self._usual_window and not final and (batch := self._regular_batch(data)):
             return batch
-        return self._general_batch(data, settled=final or settled)
+        return self._general_batch(data, final=final, last=last)
 
     def _regular_batch(self, data: bytes) -> RecordBatch | None:
         """The records in `data` but for the last one, if they are regular."""
@@ -172,21 +166,27 @@ class RecordReader:
         if text is None or split is None:
             self._regular_skipped = _REGULAR_SKIPPED
             return None
-        cells, length = split
+        cells, length, line_count = split
         data = data[: len(data) - len(text[length:].encode(self._dialect.encoding))]
         places = RegularPlaces(self._dialect, self._offset, self._line)
-        return self._taken(cells, data, line_ends(text[:length]), places)
+        return self._taken(cells, data, line_count, places)
 
-    def _general_batch(self, data: bytes, *, settled: bool) -> RecordBatch | None:
+    def _general_batch(self, data: bytes, *, final: bool, last: bool) -> RecordBatch | None:
         """The records in `data`, which ends with a line, that are certain to belong to the first table."""
-        lines = self._structure.lines(data)
         text = decoded(data, self._dialect.encoding)
         shown = str(data, self._dialect.encoding, "replace") if text is None else text
-        rows, ends = split_lines(shown, len(lines), self._dialect)
-        count, rest = first_table(rows, self._width, behind_record=self._number > 1, settled=settled)
-        if count > _RECORDS_A_BATCH:
-            full = next(islice(compress(count_from(1), rows), _RECORDS_A_BATCH - 1, None), count)
-            count, rest = (full, None) if full < count else (count, rest)
+        rows, ends = split_lines(shown, lines_in(shown), self._dialect)
+        if not rows:
+            return None
+        behind_record = self._number > 1
+        count, rest = first_table(rows, self._width, behind_record=behind_record, settled=final)
+        if last and not count and rest is None:
+            count, rest = first_table(rows, self._width, behind_record=behind_record, settled=True)
+        # A gap stays together with the record before it: what is left begins with a record.
+        full = next((index for index in range(_ROWS_A_BATCH, count) if any(rows[index])), None)
+        if full is not None:
+            count, rest = full, None
+        lines = self._structure.lines(data)
         if rest is not None:
             behind = sum(map(len, lines[: ends[rest - 1]]))
             self.table_end = TableEnd(self._line + ends[rest - 1], self._offset + behind)
@@ -197,10 +197,9 @@ class RecordReader:
 
     def _header(self, data: bytes) -> RecordBatch | None:
         """The first record in `data`, as a record of the header."""
-        lines = self._structure.lines(data)
         shown = str(data, self._dialect.encoding, "replace")
-        rows, ends = split_lines(shown, len(lines), self._dialect, only_first=True)
-        batch = self._taken_rows(rows, ends, lines)
+        rows, ends = split_lines(shown, lines_in(shown), self._dialect, only_first=True)
+        batch = self._taken_rows(rows, ends, self._structure.lines(data))
         return batch and self._examined(batch)
 
     def _taken_rows(
@@ -210,18 +209,17 @@ class RecordReader:
         if not rows:
             return None
         count = ends[-1]
-        lines = lines[:count]
         starts = [0, *ends[:-1]]
         if not all(rows):  # a blank line is an empty row
             starts, ends = list(compress(starts, rows)), list(compress(ends, rows))
             rows = list(filter(None, rows))
-        bounds = list(accumulate(map(len, lines), initial=self._offset))
+        bounds = list(accumulate(map(len, lines[:count]), initial=self._offset))
         places = Places(
             line_numbers=[self._line + index for index in starts],
             offsets=[bounds[index] for index in starts],
             ends=[bounds[index] for index in ends],
         )
-        return self._taken(rows, b"".join(lines), count, places)
+        return self._taken(rows, b"".join(lines[:count]), count, places)
 
     def _taken(
         self, values: list[list[str]] | Cells, data: bytes, lines: int, places: Places | RegularPlaces
@@ -254,52 +252,48 @@ class RecordReader:
         if len(self._pending) <= self._limit:
             return self._cut_off(bytes(self._pending))
         window = bytes(self._pending[: self._limit])
-        end = self._structure.end_of_last_line(window)
-        lines = self._structure.lines(window[:end])
-        if lines and self._dialect.quote and not self._structure.leaves_quotes(window[end:]):
-            opening = self._opening(lines)
-            if self._are_records(lines[opening:], lines[:opening]):
-                return self._unterminated(lines[:opening])
+        lines_end = self._structure.end_of_last_line(window)
+        rest = self._structure.text(window[lines_end:])
+        if self._dialect.quote and lines_end and not self._structure.leaves_quotes(rest):
+            opening = self._opening(window[:lines_end])
+            if self._are_records(window[opening:lines_end], window[:opening]):
+                return self._unterminated(window[:opening])
         end_of_record = RecordEnd(self._dialect, self._structure)
         self._oversize = _Oversize(window, self._offset, self._line, end_of_record)
         return self._end_of_oversize(self._oversize, final=False)
 
     def _cut_off(self, data: bytes) -> RecordBatch | None:
         """The record that the end of the file cuts off: within quotes, else behind an escape."""
-        lines = self._structure.lines(data)
         if self._dialect.quote:
-            return self._unterminated(lines[: self._opening(lines)])
-        shown = str(data, self._dialect.encoding, "replace")
-        batch = self._taken_rows([split_cut_off(shown, self._dialect)], [len(lines)], lines)
+            return self._unterminated(data[: self._opening(data)])
+        lines = self._structure.lines(data)
+        batch = self._taken_rows([self._values(data)], [len(lines)], lines)
         return batch and self._examined(batch)
 
-    def _opening(self, lines: Sequence[bytes]) -> int:
-        """How many of the first `lines`, which leave a quote open, there are up to that where it opens."""
-        # Ending there, not at the record's first line, keeps hostile files linear: every quote behind is paired.
-        closing = (
-            index for index in range(len(lines) - 1, 0, -1) if self._structure.leaves_quotes(lines[index])
-        )
-        return next(closing, 0) + 1
+    def _opening(self, data: bytes) -> int:
+        """How many of the first bytes of `data`, which leaves a quote open, end with the line where it opens."""
+        text = self._structure.text(data)
+        length = self._structure.opening_line_end(text)
+        return self._structure.length(text[:length]) if length < len(text) else len(data)
 
-    def _are_records(self, lines: Sequence[bytes], before: Sequence[bytes]) -> bool:
-        """Whether most of `lines` are by themselves as wide as the file's records, so no quote encloses them."""
+    def _are_records(self, behind: bytes, before: bytes) -> bool:
+        """Whether most lines `behind` an open quote are as wide as the file's records, so that it encloses none."""
+        sample = behind[:_BYTES_COMPARED]
+        text = str(sample[: self._structure.end_of_last_line(sample)], self._dialect.encoding, "replace")
+        widths = [len(row) for row in split_lines(text, lines_in(text), self._dialect)[0] if row]
         width = self._width or len(self._values(before))
-        lines = lines[:_LINES_COMPARED]
-        text = str(b"".join(lines), self._dialect.encoding, "replace")
-        widths = [len(row) for row in split_lines(text, len(lines), self._dialect)[0] if row]
         return widths.count(width) * 2 > len(widths)
 
-    def _values(self, lines: Sequence[bytes]) -> list[str]:
-        """The values of the record that `lines` leave open."""
-        return split_cut_off(str(b"".join(lines), self._dialect.encoding, "replace"), self._dialect)
+    def _values(self, data: bytes) -> list[str]:
+        """The values of the record that `data` is the beginning of."""
+        return split_cut_off(str(data, self._dialect.encoding, "replace"), self._dialect)
 
-    def _unterminated(self, lines: Sequence[bytes]) -> RecordBatch:
-        """The record that is `lines`, in the last of which a quote opens for good."""
-        raw, offset, line = b"".join(lines), self._offset, self._line
-        number = self._next_number
-        self._pass_over(len(raw), lines=len(lines), records=1)
-        fault = unterminated(line + len(lines) - 1)
-        return self._faulty(raw, Position(number, line, offset), self._values(lines), fault)
+    def _unterminated(self, raw: bytes) -> RecordBatch:
+        """The record that is `raw`, in the last line of which a quote opens for good."""
+        position = Position(self._next_number, self._line, self._offset)
+        lines = lines_in(self._structure.text(raw))
+        self._pass_over(len(raw), lines=lines, records=1)
+        return self._faulty(raw, position, self._values(raw), unterminated(position.line_number + lines - 1))
 
     def _end_of_oversize(self, record: _Oversize, *, final: bool) -> RecordBatch | None:
         while piece := self._next_piece(final=final):
@@ -312,9 +306,10 @@ class RecordReader:
         return self._too_large(record, "") if final else None
 
     def _next_piece(self, *, final: bool) -> str:
-        piece = self._structure.text(bytes(self._pending[: PIECE_BYTES + PIECE_BYTES % 2]))
+        length = PIECE_BYTES + PIECE_BYTES % self._structure.unit
+        piece = self._structure.text(bytes(self._pending[:length]))
         # The LF of the same line end may come.
-        return piece if final and len(piece) < PIECE_BYTES else piece.removesuffix("\r")
+        return piece if final and length >= len(self._pending) else piece.removesuffix("\r")
 
     def _too_large(self, record: _Oversize, passed: str) -> RecordBatch:
         """The record that ends with the text `passed`, or where the file does, even within a character."""
@@ -342,7 +337,7 @@ class RecordReader:
 
     def _pass_over(self, length: int, *, lines: int, records: int = 0) -> None:
         if length:
-            self._reset_window()
+            self._window = self._usual_window
             self._tried = 0
         del self._pending[:length]
         self._offset += length
@@ -351,11 +346,6 @@ class RecordReader:
             self._headers_left -= records
         else:
             self._number += records
-
-    def _reset_window(self) -> None:
-        # A window of all that is allowed leaves none to see more of the file with.
-        window = min(PIECE_BYTES, self._limit // 8)
-        self._window = max(window - window % self._structure.unit, self._structure.unit)
 
     def _here(self) -> Checkpoint:
         if self._headers_left:

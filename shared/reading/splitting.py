@@ -17,7 +17,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from shared.contracts.dialect import Dialect
-from shared.reading.structure import own_escape, quotes_stand_alone
+from shared.reading.structure import line_ends, own_escape, quotes_stand_alone
 
 if TYPE_CHECKING:
     import _csv
@@ -51,12 +51,12 @@ class Cells:
         return Cells(self.flat[start * step : stop * step], self.width)
 
 
-def split_regular(text: str, dialect: Dialect) -> tuple[Cells, int] | None:
-    """The records of `text`, which ends with a line end, but for the last one; and their length in it.
+def split_regular(text: str, dialect: Dialect) -> tuple[Cells, int, int] | None:
+    """The records of `text`, which ends with a line end, but for the last one; their length in it; and their lines.
 
     None unless all of them have the same number of fields and each quoted field stands alone between delimiters
-    or line ends, so that they are just what `split_lines` finds, and there is no blank line. The last record of
-    the text, and what is left behind it in an open quote, is known not to be empty.
+    or line ends, so that they are just what `split_lines` finds; and there is no blank line, nor are all fields of
+    the last one or of the record behind it empty, so that no gap between tables begins there (see `tables`).
     """
     signs = _Signs.of(text, dialect)
     if signs.escape:
@@ -72,11 +72,12 @@ def split_regular(text: str, dialect: Dialect) -> tuple[Cells, int] | None:
     width = bare.count(delimiter, 0, bare.index("\n")) + 1
     marked = bare.replace(delimiter, field_mark).replace("\n", field_mark + record_mark + field_mark)
     records = (len(marked) - len(bare)) // 2
+    lines = records + (line_ends("".join(pieces[1::2])) if len(pieces) > 1 else 0)
     flat = _filled(marked, pieces, quote).split(field_mark)
     flat.pop()
     if not _is_even(flat, width, records, record_mark):
         return None
-    return Cells(signs.values(flat), width), len(text) - len(signs.written(rest))
+    return Cells(signs.values(flat), width), len(text) - len(signs.written(rest)), lines
 
 
 def _cut_last(pieces: list[str], delimiter: str, quote: str) -> str | None:

@@ -83,21 +83,34 @@ class Structure:
         text = self.text(data)
         return self.length(text[: max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1])
 
-    def leaves_quotes(self, line: bytes) -> bool:
+    def leaves_quotes(self, line: str) -> bool:
         """Whether a quoted field that is open when `line` starts is closed in it."""
-        if not self.quote:
-            return False
-        text = self.text(line)
         if self.escape:
-            text = text.replace(self.escape * 2, "").replace(self.escape + self.quote, "")
-        return self.quote in text.replace(self.quote * 2, "")
+            line = line.replace(self.escape * 2, "").replace(self.escape + self.quote, "")
+        return self.quote in line.replace(self.quote * 2, "")
+
+    def opening_line_end(self, text: str) -> int:
+        """The length of `text`, which leaves a quote open, up to the end of the line where that opens."""
+        # Ending there, not at the record's first line, keeps hostile files linear: every quote behind is paired.
+        line_ends = text.replace("\r", "\n")
+        start = len(text)
+        while start > 0:
+            quote = text.rfind(self.quote, 0, start)
+            start = line_ends.rfind("\n", 0, max(quote, 0)) + 1
+            end = line_ends.find("\n", max(quote, 0)) + 1 or len(text)
+            end += text.startswith("\r\n", end - 1)
+            if self.leaves_quotes(text[start:end]):
+                return end
+        return end
 
 
-def quotes_stand_alone(before: Iterable[str], behind: Iterable[str], around: frozenset[str]) -> bool:
+def quotes_stand_alone(
+    before: Iterable[Sequence[object]], behind: Iterable[Sequence[object]], around: frozenset[object]
+) -> bool:
     """Whether quoted fields begin and end only at one of the characters `around`.
 
     Args:
-        before: The pieces of text, outside quotes, that an opening quote follows.
+        before: The pieces of a text, outside quotes, that an opening quote follows.
         behind: Those that follow a closing one. An empty piece stands in a doubled quote, inside a field.
         around: Delimiter and line ends, if these are one character each.
     """
@@ -111,6 +124,11 @@ def line_ends(text: str) -> int:
     if "\r" not in text:
         return text.count("\n")
     return text.count("\n") + text.count("\r") - text.count("\r\n")
+
+
+def lines_in(text: str) -> int:
+    """How many physical lines are in `text`, the last one with or without a line end."""
+    return line_ends(text) + (text != "" and not text.endswith(("\n", "\r")))
 
 
 def decoded(data: bytes, encoding: Encoding) -> str | None:

@@ -121,6 +121,13 @@ def test_a_record_that_cannot_be_kept_is_told(
     assert "record 2 in line 3 is left out" in capsys.readouterr().err
 
 
+def test_a_further_table_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = put(tmp_path / "a.csv", b"a,b\n1,2\n3,4\n\nx,y,z\n1,2,3\n4,5,6\n")
+    assert clean(file, out=tmp_path / "out") == CLEANED
+    assert rows(tmp_path / "out" / "a.csv") == [["a", "b"], ["1", "2"], ["3", "4"]]
+    assert "a further table begins in line 5" in capsys.readouterr().err
+
+
 def test_a_file_much_larger_than_a_block_is_streamed(tmp_path: Path) -> None:
     lines = [f'{number};Größe {number};"a; b"\n' for number in range(150_000)]
     file = put(tmp_path / "a.csv", "id;name;note\n" + "".join(lines))

@@ -127,6 +127,12 @@ def test_a_further_table_is_told(tmp_path: Path) -> None:
     assert found["lines"] == 7
 
 
+def test_a_header_in_the_middle_is_told(tmp_path: Path) -> None:
+    found = document(tmp_path / "a.csv", "a,b\n1,2\na,b\n3,4\n")
+    assert found["records"] == 3
+    assert found["problems"]["header_repeated"]["places"][0]["line_number"] == 3
+
+
 @pytest.mark.parametrize(
     ("content", "dataset", "columns", "code"),
     [

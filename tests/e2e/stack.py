@@ -1,26 +1,36 @@
 """Penstock running in processes of its own, which a test may kill and start again."""
 
 import asyncio
+import copy
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aio_pika
 import asyncpg
 import httpx
+from aio_pika.exceptions import ChannelNotFoundEntity
 
-from penstock.registry import NAMES
+from penstock.local import postgres
+from penstock.registry import MIGRATIONS, NAMES
+from shared.contracts.topology import QUEUES
 from shared.platform.auth import create_jwt
+from shared.platform.database import migrate_async
 
 ROOT = Path(__file__).parent.parent.parent
+PATIENCE_SECONDS = 60.0  # for a service to come back
 SECRET = "end-to-end-secret-end-to-end-secret"
 SERVICE_OF = {
     "uploads": "upload",
@@ -46,6 +56,50 @@ def token(tenant: str = "acme") -> str:
 
 
 @dataclass
+class Server:
+    """A PostgreSQL of a test's own, with fsync: it may be killed, and what was committed must be there afterwards."""
+
+    home: Path
+    running: postgres.LocalPostgres
+
+    @property
+    def url(self) -> str:
+        return self.running.url_of("penstock")
+
+    def kill(self) -> None:
+        os.kill(self.running.pid, signal.SIGKILL)
+
+    async def start(self) -> None:
+        self.running = await asyncio.to_thread(postgres.start, self.home)
+
+
+@asynccontextmanager
+async def own_server() -> AsyncIterator[Server]:
+    home = Path(tempfile.mkdtemp(prefix="penstock-crash-"))
+    home.chmod(0o755)
+    server = Server(home, postgres.start(home))
+    try:
+        connection = await asyncpg.connect(server.running.url)
+        await connection.execute("CREATE DATABASE penstock")
+        await connection.close()
+        await migrate_async(server.url, MIGRATIONS)
+        yield server
+    finally:
+        server.running.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+async def emptied(broker_url: str) -> str:
+    """The broker's URL, once nothing is left on it by the tests before."""
+    async with await aio_pika.connect(broker_url) as connection:
+        for name in [name for queue in QUEUES for name in (queue.name, queue.dead_letter_queue)]:
+            with suppress(ChannelNotFoundEntity):
+                channel = await connection.channel()  # an unknown queue closes it
+                await (await channel.get_queue(name)).purge()
+    return broker_url
+
+
+@dataclass
 class Stack:
     """`processes` maps a process's name to the services in it: all in one, or each by itself."""
 
@@ -59,9 +113,19 @@ class Stack:
     def __post_init__(self) -> None:
         names = NAMES if self.bus_url else ("all",)
         self.ports = {name: free_port() for name in names}
-        self.http = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {token()}"}, timeout=30, trust_env=False
-        )
+        self.clients: list[httpx.AsyncClient] = []
+        self.http = self._client("acme")
+
+    def _client(self, tenant: str) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {token(tenant)}"}
+        self.clients.append(httpx.AsyncClient(headers=headers, timeout=30, trust_env=False))
+        return self.clients[-1]
+
+    def as_tenant(self, tenant: str) -> "Stack":
+        """The same processes, called by another tenant."""
+        other = copy.copy(self)
+        other.http = self._client(tenant)
+        return other
 
     @property
     def names(self) -> list[str]:
@@ -116,7 +180,8 @@ class Stack:
             if process.poll() is None:
                 process.kill()
             process.wait()
-        await self.http.aclose()
+        for client in self.clients:
+            await client.aclose()
 
     def base(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
@@ -133,25 +198,29 @@ class Stack:
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
 
     async def get(self, path: str, **query: Any) -> Any:
-        """GET below /api/v1, patiently: a service that was just killed is away for a moment."""
-        for _ in range(100):
-            try:
-                response = await self.http.get(self.url(path), params=query)
-            except httpx.TransportError:
-                await asyncio.sleep(0.2)
-                continue
-            if response.status_code == 503:
-                await asyncio.sleep(0.2)
-                continue
-            assert response.status_code == 200, response.text
-            return response.json()
-        raise AssertionError(f"{path} did not answer")
+        """GET below /api/v1, patiently."""
+        response = await self.patiently("GET", path, params=query)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def patiently(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """Ask again while nobody answers: a service that was just killed is away for a moment."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
+            with suppress(httpx.TransportError):
+                response = await self.http.request(method, self.url(path), **request)
+                if response.status_code != 503:
+                    return response
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{path} did not answer within {PATIENCE_SECONDS} s")
 
     async def post(self, path: str, body: Any) -> httpx.Response:
         return await self.http.post(self.url(path), json=body)
 
-    async def upload(self, file: Path, dataset: str, source: str | None = None) -> dict[str, Any]:
-        fields = {"dataset": dataset} | ({"data_source_name": source} if source else {})
+    async def upload(
+        self, file: Path, dataset: str, source: str | None = None, **options: str
+    ) -> dict[str, Any]:
+        fields = {"dataset": dataset} | ({"data_source_name": source} if source else {}) | options
         with file.open("rb") as content:
             response = await self.http.post(
                 self.url("/uploads"), data=fields, files={"file": (file.name, content)}
@@ -170,7 +239,7 @@ class Stack:
 
         async def ended() -> bool:
             found.update(await self.get(f"/imports/{import_id}"))
-            return found["status"] in ("completed", "failed")
+            return found["status"] in ("completed", "failed", "cancelled")
 
         await until(
             ended, seconds, what=lambda: f"{found}\n" + "\n".join(self.log(name) for name in self.names)

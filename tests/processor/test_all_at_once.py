@@ -132,9 +132,7 @@ async def test_an_atomic_import_that_failed_goes_on_at_its_checkpoint(mill):
     )
     work = await mill.finish(import_id, pipeline)
     assert (work["status"], balance(work)["inserted"], work["run"]) == ("completed", 6, 2)
-    assert [row["row_number"] for row in await mill.records()] == [
-        row["row_number"] for row in sorted(await mill.records(), key=lambda row: row["key"])
-    ]
+    assert sorted(row["row_number"] for row in await mill.records()) == [1, 2, 3, 4, 5, 6]
     assert await mill.stages() == []
 
 

@@ -191,20 +191,12 @@ async def work_off(mill, import_id, pipeline):
     """What a consumer does: each slice as it is due, later if somebody else has it."""
     while (work := await mill.work(import_id))["status"] == "processing":
         try:
-            await pipeline.process(command(import_id, work["slice"]))
+            await pipeline.process(command(import_id, work["commanded"]))
         except Later:
             await asyncio.sleep(0.005)
 
 
-@pytest.fixture
-async def two_observers(mill, database_url):
-    """The mill's own connection answers one question at a time."""
-    mill.database = await asyncpg.create_pool(database_url, min_size=2, max_size=6)
-    yield
-    await mill.database.close()
-
-
-@pytest.mark.usefixtures("two_observers")
+@pytest.mark.usefixtures("observers")
 @pytest.mark.parametrize("dataset", ["products", "books"])
 async def test_two_processes_on_one_import_load_each_record_once(mill, another_process, dataset):
     content = {"products": products(), "books": books()}[dataset]
@@ -221,7 +213,7 @@ async def test_two_processes_on_one_import_load_each_record_once(mill, another_p
     assert len(await mill.events("import.completed")) == 1
 
 
-@pytest.mark.usefixtures("two_observers")
+@pytest.mark.usefixtures("observers")
 async def test_two_imports_that_meet_in_the_same_keys_both_end_right(mill, another_process):
     rows = [f"SKU-{number},%s,x" for number in range(ROWS)]
     there = "\n".join([HEADERS["products"], *rows]) % (("One",) * ROWS)
@@ -241,7 +233,7 @@ async def test_two_imports_that_meet_in_the_same_keys_both_end_right(mill, anoth
     assert sum(work["rows_updated"] for work in done) == ROWS
 
 
-@pytest.mark.usefixtures("two_observers")
+@pytest.mark.usefixtures("observers")
 async def test_two_imports_of_the_same_books_bring_each_once(mill, another_process):
     imports = [await mill.take_on(content) for content in (books(), books(-1))]
     await asyncio.gather(

@@ -237,12 +237,18 @@ def test_hostile_quotes_are_read(text):
         ({"encoding": "ISO 8859-1"}, {"encoding": "latin-1"}),
         ({"header_rows": 0}, {"header_rows": 0}),
         ({"skip_rows": 1}, {"start_line": 1, "start_byte": 9, "header_rows": 0}),
+        ({"skip_rows": 3}, {"start_line": 3, "start_byte": 17, "header_rows": 0}),
     ],
 )
 def test_what_is_given_is_not_found(given_, expected):
     found = detect(b"name,sku\na,1\nb,2\nc,3\n", complete=True, given=DialectOverrides(**given_))
     assert {name: getattr(found.dialect, name) for name in expected} == expected
     assert set(found.explanation.given) == set(given_)
+
+
+def test_all_lines_may_not_be_skipped():
+    with pytest.raises(FileEmpty):
+        detect(b"a,b\r\n1,2\r\n", complete=True, given=DialectOverrides(skip_rows=3))
 
 
 @pytest.mark.parametrize(

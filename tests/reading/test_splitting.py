@@ -32,12 +32,13 @@ def test_regular_text_is_split_as_any_other(text, dialect):
     split = split_regular(text, dialect)
     if split is None:
         return
-    cells, length = split
+    cells, length, line_count = split
     rows, ends = general(text, dialect)
     assert cells.rows() == rows[: len(cells)]
     assert cells.columns() == [list(column) for column in zip(*rows[: len(cells)], strict=True)]
     lines = list(io.StringIO(text, newline=""))
     assert length == sum(map(len, lines[: ends[len(cells) - 1]])), "the last record is left"
+    assert line_count == ends[len(cells) - 1]
     assert len(rows) == len(cells) or any(rows[len(cells)]), "which is not empty"
 
 
@@ -53,8 +54,9 @@ def test_most_tables_of_one_width_are_regular(file: File):
     assume("".join(records[-1]).strip(file.dialect.delimiter + file.dialect.quote + "\r\n"))
     split = split_regular(text, file.dialect)
     assert split is not None
-    cells, length = split
+    cells, length, line_count = split
     assert cells.rows() == records[:-1]
+    assert line_count == file.records[-1][0].line_number - file.dialect.start_line - 1
     places = RegularPlaces(file.dialect, file.dialect.start_byte, file.dialect.start_line + 1)
     found = places.found(text[:length].encode(encoding))
     expected = [(place.line_number, place.byte_offset, length) for place, length, _ in file.records[:-1]]
