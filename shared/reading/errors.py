@@ -5,7 +5,7 @@ An error about the whole file is raised, and nothing of the file is loaded:
     UnreadableFile
     ├── FileEmpty               file_empty               no bytes, or nothing but blank
     ├── FileNotText             file_not_text            a workbook, an archive, a picture
-    ├── EncodingUnsupported     encoding_unsupported     text, in UTF-16 or UTF-32
+    ├── EncodingUnsupported     encoding_unsupported     text, in UTF-32
     ├── GzipError
     │   ├── GzipInvalid             gzip_invalid             packed bytes that cannot be unpacked
     │   ├── GzipTruncated           gzip_truncated           the packed file ends too early

@@ -153,6 +153,8 @@ def header_rows_at(rows: Sequence[Row], width: int) -> TableStart:
         _Column.of([row[position] for row in body if position < len(row)]) for position in range(width)
     ]
     sureness = _header_sureness(rows[0], body, columns)
+    if rows[1] == rows[0] and not any(column.is_typed for column in columns):
+        sureness = -0.25  # among words alone, two records that are the same are data
     if sureness < 0:
         return TableStart(0, 0, min(1.0, 0.5 - sureness), "The first record looks like the ones below it.")
     reason = (

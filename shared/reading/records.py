@@ -179,9 +179,10 @@ class RecordReader:
         if not rows:
             return None
         behind_record = self._number > 1
-        count, rest = first_table(rows, self._width, behind_record=behind_record, settled=final)
+        width = self._width or next((len(row) for row in rows if row), None)
+        count, rest = first_table(rows, width, behind_record=behind_record, settled=final)
         if last and not count and rest is None:
-            count, rest = first_table(rows, self._width, behind_record=behind_record, settled=True)
+            count, rest = first_table(rows, width, behind_record=behind_record, settled=True)
         # A gap stays together with the record before it: what is left begins with a record.
         full = next((index for index in range(_ROWS_A_BATCH, count) if any(rows[index])), None)
         if full is not None:

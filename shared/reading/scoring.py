@@ -59,7 +59,7 @@ def score(text: str, candidate: Candidate, *, complete: bool) -> Score:
     whole = _wholeness(even)
     share = 0.5 + 0.5 * len(even) / len(filled)
     if first:
-        share *= _worth_below(filled, first, width)
+        share *= _worth_below(filled, first, width, candidate)
     else:
         share *= 1 - _hollow_columns(even) / width / 2
     if candidate.delimiter not in COMMON_DELIMITERS and not any(row.cells[0].strip() for row in even[1:]):
@@ -122,13 +122,15 @@ def _quotes_inside(scored: Score) -> _QuotesInside:
     )
 
 
-def _worth_below(rows: Sequence[SplitRow], first: int, width: int) -> float:
-    """What speaks against a table that begins below other rows: that it has no header there."""
+def _worth_below(rows: Sequence[SplitRow], first: int, width: int, candidate: Candidate) -> float:
+    """What speaks against a table that begins below other rows: that it has no header there, or no sure one."""
     header = header_rows_at([row.cells for row in rows[first:]], width)
     sureness = header.sureness if header.header_rows else 0.0
-    # One word above is more often the name of the only column than the title of a table.
+    # One word above is more often the name of the only column than the title of a table, and so are several lines
+    # than those of a table whose delimiter is as rare as a blank.
     below_name = first == 1 and len(rows[0].cells) == 1 and kind_of(rows[0].cells[0]) in ("WORD", "CODE")
-    if sureness > _SURE or (sureness > _UNSURE and not below_name):
+    doubtful = below_name or candidate.delimiter not in COMMON_DELIMITERS
+    if sureness > (_SURE if doubtful else _UNSURE):
         return 1.0
     return _BELOW_ONE_NAME if below_name and sureness <= _UNSURE else _WITHOUT_HEADER
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,8 @@ REMARK_LENGTH = 300  # so that a file is some 10 MB: half a dozen slices
 HITS = 2  # kills in the middle of each run of each import
 MOST_KILLS = 30
 LONGEST_WAIT = 0.6  # seconds from the moment that a processor takes an import in hand to the kill
+# What a query may end with when its server is killed under it; the last one is the driver's, cut short in a handshake.
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 CALM_SECONDS = 150  # for an import to end, on a slow machine too
 # Files that are there before: of the datasets that an import of the key's writes or looks into.
 BEFORE: Mapping[str, Mapping[str, int]] = MappingProxyType(
@@ -52,7 +54,7 @@ class Case:
     name: str
     dataset: str
     options: Mapping[str, str] = field(default_factory=dict)
-    drive: Callable[["Case"], Awaitable[None]] = field(default=lambda case: case.ended())
+    drive: Callable[["Case"], Coroutine[Any, Any, None]] = field(default=lambda case: case.ended())
     world: World = field(default_factory=World)
     seen: set[int] = field(default_factory=set)
     stack: Stack = field(init=False)
@@ -87,7 +89,7 @@ class Case:
 
     async def state(self) -> asyncpg.Record | None:
         """How it stands; None while nobody knows, or can say."""
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(*AWAY):
             query = "SELECT * FROM processor.imports WHERE import_id = $1"
             return next(iter(await self.stack.rows(query, self.import_id)), None)
         return None
@@ -105,7 +107,7 @@ async def watched(case: Case) -> None:
     table = f"data.{case.dataset.replace('-', '_')}"
     ending = asyncio.create_task(case.ended())
     while not ending.done():
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(*AWAY):
             [row] = await case.stack.rows(
                 f"SELECT count(*) FROM {table} WHERE import_id = $1", case.import_id
             )
@@ -172,7 +174,7 @@ class Storm:
 
     async def _in_hand(self) -> list[asyncpg.Record]:
         """Imports that a processor has taken in hand since the last kill that hit them, unless they had enough."""
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(*AWAY):
             leased = await self.stack.rows(
                 "SELECT import_id, run, fence FROM processor.imports"
                 " WHERE status = 'processing' AND lease_owner IS NOT NULL AND import_id = ANY($1)",
@@ -215,7 +217,9 @@ async def weather(storm: Storm, cases: list[Case]) -> None:
     """Have all imports go on through the storm until each has ended, and everything runs again."""
     raging = asyncio.create_task(storm.rage())
     try:
-        await asyncio.gather(*(case.drive(case) for case in cases))
+        async with asyncio.TaskGroup() as driving:
+            for case in cases:
+                driving.create_task(case.drive(case))
     finally:
         storm.calm.set()
         await raging

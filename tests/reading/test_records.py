@@ -1,6 +1,7 @@
 import csv
 import re
 from itertools import chain
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given, settings
@@ -33,21 +34,26 @@ def assert_as_written(file: File, found):
         assert record.raw == file.data[start : start + record.byte_length]
 
 
-@given(files(), BLOCK_SIZES)
+WINDOWS = st.sampled_from([2, 8, 32, 100, module.PIECE_BYTES])
+
+
+@given(files(), BLOCK_SIZES, WINDOWS)
 @settings(max_examples=500, deadline=None)
-def test_what_was_written_comes_back_with_its_place_however_it_is_cut(file: File, sizes):
-    reader = RecordReader(file.dialect)
-    assert_as_written(file, list(chain.from_iterable(batches(reader, file.data, sizes))))
+def test_what_was_written_comes_back_with_its_place_however_it_is_cut(file: File, sizes, window):
+    with patch.object(module, "PIECE_BYTES", window):
+        reader = RecordReader(file.dialect)
+        assert_as_written(file, list(chain.from_iterable(batches(reader, file.data, sizes))))
     assert (reader.table_end is not None) == file.is_cut
     if not file.is_cut and len(file.records) >= file.dialect.header_rows:
         assert reader.checkpoint.byte_offset == len(file.data)
         assert reader.checkpoint.line_number == file.lines
 
 
-@given(files(even=True), st.lists(st.integers(20, 400), min_size=1, max_size=3))
+@given(files(even=True), st.lists(st.integers(20, 400), min_size=1, max_size=3), WINDOWS)
 @settings(max_examples=500, deadline=None)
-def test_records_of_one_width_come_back_the_quick_way(file: File, sizes):
-    assert_as_written(file, read(file.data, file.dialect, sizes))
+def test_records_of_one_width_come_back_the_quick_way(file: File, sizes, window):
+    with patch.object(module, "PIECE_BYTES", window):
+        assert_as_written(file, read(file.data, file.dialect, sizes))
 
 
 @given(files(), BLOCK_SIZES, st.integers(1, 4))

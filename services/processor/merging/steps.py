@@ -39,7 +39,7 @@ _SOLD = """
         lower(coalesce(t.customer_id, t.customer_email, t.customer_name) COLLATE pg_c_utf8) AS buyer
     FROM {stage} s CROSS JOIN LATERAL (
         SELECT * FROM data.sales WHERE tenant = :tenant AND key = s.key OFFSET 0
-    ) t
+    ) t WHERE t.import_id = :import_id AND t.row_number = s.row_number
 """
 
 _CUSTOMERS = f"""
