@@ -38,6 +38,8 @@ class Dialect(BaseModel):
             raise ValueError("a line end or NUL cannot be delimiter, quote or escape")
         if self.quote and self.quote in self.delimiter:
             raise ValueError("the quote cannot be part of the delimiter")
+        if self.escape and self.escape != self.quote and self.escape in self.delimiter:
+            raise ValueError("the escape cannot be part of the delimiter")
         return self
 
 

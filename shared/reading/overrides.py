@@ -1,8 +1,8 @@
 """What a sender may say about a file's dialect instead of having it found."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from shared.contracts.dialect import MAX_DELIMITER, Encoding
 
@@ -17,6 +17,7 @@ _DELIMITERS = {
     "colon": ":",
     r"\t": "\t",
 }
+_USUAL_DELIMITERS = ",;\t| :"  # one of which may be found where none is given
 _QUOTES = {"none": "", "double": '"', "single": "'"}
 _ESCAPES = {"none": "", "backslash": "\\", "doubled": "doubled"}
 _ENCODINGS: dict[str, Encoding | Literal["utf-16"]] = {
@@ -88,6 +89,27 @@ class DialectOverrides(BaseModel):
         if value and not set(value).isdisjoint("\r\n\0"):
             raise ValueError("a line end or NUL cannot be delimiter, quote or escape")
         return value
+
+    @model_validator(mode="after")
+    def _signs_differ(self) -> Self:
+        quote = self.quote or ""
+        escape = "" if self.escape in {None, "doubled", quote} else self.escape or ""
+        if quote == "\\" or quote.isalnum():
+            raise ValueError("a backslash, a letter or a digit cannot be the quote")
+        taken = self.delimiter if self.delimiter is not None else _USUAL_DELIMITERS
+        if quote and quote in taken:
+            raise ValueError("the quote cannot be part of the delimiter; give both if they are unusual")
+        if escape and escape in taken:
+            raise ValueError("the escape cannot be part of the delimiter; give both if they are unusual")
+        if self.delimiter is not None and self.quote is None and not {'"', "'"}.isdisjoint(self.delimiter):
+            raise ValueError("the delimiter holds a quote sign: say which quote there is, or none")
+        return self
+
+    @property
+    def signs(self) -> frozenset[str]:
+        """What was given as quote and escape, and so is in no delimiter."""
+        escape = "" if self.escape == "doubled" else self.escape or ""
+        return frozenset({self.quote or "", escape} - {""})
 
     @property
     def names(self) -> tuple[str, ...]:

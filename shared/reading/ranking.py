@@ -35,7 +35,12 @@ def ranked_candidates(
     judge = partial(score, sample, complete=complete)
 
     def judged(delimiters: Sequence[str]) -> list[Score]:
-        return [found for one in delimiters for found in _judged(one, given, lines, judge)]
+        return [
+            found
+            for one in delimiters
+            if given.signs.isdisjoint(one)
+            for found in _judged(one, given, lines, judge)
+        ]
 
     if given.delimiter:
         scores = judged([given.delimiter])

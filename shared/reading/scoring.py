@@ -114,7 +114,8 @@ def _quotes_inside(scored: Score) -> _QuotesInside:
     cells = [
         row.cells[position] for row in scored.rows for position in row.quoted if quote in row.cells[position]
     ]
-    lone = re.compile(rf"(?<![{quote}\\]){quote}(?!{quote})")
+    sign = re.escape(quote)
+    lone = re.compile(rf"(?<!{sign})(?<!\\){sign}(?!{sign})")
     return _QuotesInside(
         doubled=sum(cell.count(quote * 2) for cell in cells),
         escaped=sum(cell.count("\\" + quote) for cell in cells),

@@ -166,11 +166,18 @@ class Storm:
     _fences: dict[str, int] = field(default_factory=dict)
 
     async def rage(self) -> None:
-        while len(self.kills) < MOST_KILLS and not self.calm.is_set():
-            if await self._in_hand():
+        while not self.calm.is_set():
+            self._supervise()
+            if len(self.kills) < MOST_KILLS and await self._in_hand():
                 await asyncio.sleep(self.chance.uniform(0, LONGEST_WAIT))
                 await self._strike()
             await asyncio.sleep(0.02)
+        self._supervise()
+
+    def _supervise(self) -> None:
+        """Start what has ended by itself, as Docker or Kubernetes does: so ends what finds no database at its start."""
+        for name in [name for name, process in self.stack.running.items() if process.poll() is not None]:
+            self.stack.start(name)
 
     async def _in_hand(self) -> list[asyncpg.Record]:
         """Imports that a processor has taken in hand since the last kill that hit them, unless they had enough."""

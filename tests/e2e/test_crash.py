@@ -3,18 +3,12 @@
 import asyncio
 import os
 import random
-import shutil
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import asyncpg
 import pytest
 
-from penstock.local import postgres
-from penstock.registry import MIGRATIONS
-from shared.platform.database import migrate_async
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import Stack, own_server, until
 from tests.notifier.receiver import receiving
 
 RECORDS = 200_000
@@ -126,30 +120,21 @@ async def some_done(stack: Stack) -> bool:
 
 @pytest.mark.timeout(300)
 async def test_kill_postgres_in_the_middle(bus_url, tmp_path):
-    home = Path(tempfile.mkdtemp(prefix="penstock-crash-"))
-    home.chmod(0o755)
-    server = postgres.start(home)  # with fsync: this one is about not losing what was committed
-    url = server.url_of("crash")
-    connection = await asyncpg.connect(server.url)
-    await connection.execute("CREATE DATABASE crash")
-    await connection.close()
-    await migrate_async(url, MIGRATIONS)
-    stack = Stack(tmp_path, url, bus_url, {**SLICE, **RETRY})
-    try:
-        await stack.started()
-        async with receiving() as receiver:
-            endpoint = await stack.webhook(receiver.url, "import.*")
-            accepted = await stack.upload(products(tmp_path / "products.csv"), "products")
-            await until(lambda: some_done(stack), 30)
-            os.kill(server.pid, 9)
-            await asyncio.sleep(1)
-            server = await asyncio.to_thread(postgres.start, home)
-            await balanced(stack, accepted["id"])
-            await told_once(receiver, endpoint["secret"])
-    finally:
-        await stack.close()
-        server.stop()
-        shutil.rmtree(home, ignore_errors=True)
+    async with own_server() as server:
+        stack = Stack(tmp_path, server.url, bus_url, {**SLICE, **RETRY})
+        try:
+            await stack.started()
+            async with receiving() as receiver:
+                endpoint = await stack.webhook(receiver.url, "import.*")
+                accepted = await stack.upload(products(tmp_path / "products.csv"), "products")
+                await until(lambda: some_done(stack), 30)
+                server.kill()
+                await asyncio.sleep(1)
+                await server.start()
+                await balanced(stack, accepted["id"])
+                await told_once(receiver, endpoint["secret"])
+        finally:
+            await stack.close()
 
 
 async def test_stopping_finishes_the_slice_and_leaves_in_time(new_stack, tmp_path):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from shared.contracts.dialect import Dialect
 from shared.reading.dialect import HEAD_BYTES, DialectOverrides, detect
 from shared.reading.errors import EncodingUnsupported, FileEmpty, FileNotText, HeaderMissing
+from shared.reading.records import RecordReader
 
 
 def detected(head, *, complete=True):
@@ -258,3 +259,26 @@ def test_all_lines_may_not_be_skipped():
 def test_what_cannot_be_given_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         DialectOverrides(**wrong)
+
+
+@given(
+    sample=st.lists(st.text("ab1 ,;\t|\"'\\#~^&*[]-.+?${}()\n", max_size=30), min_size=1, max_size=6).map(
+        "\n".join
+    ),
+    delimiter=st.none() | st.text(",;|\"'\\#^*[]-. ", min_size=1, max_size=3),
+    quote=st.none() | st.sampled_from(["", '"', "'", "#", "^", "*", "[", "]", "-", "\\", "a", ",", "none"]),
+    escape=st.none() | st.sampled_from(["", "\\", "doubled", "^", "*", "]", "-", ",", '"']),
+)
+def test_whatever_signs_are_given_a_dialect_has_them_or_the_request_is_wrong(
+    sample, delimiter, quote, escape
+):
+    try:
+        overrides = DialectOverrides(delimiter=delimiter, quote=quote, escape=escape)
+    except ValueError:
+        return
+    content = f"name,sku\n{sample}\n".encode()
+    dialect = detect(content, complete=True, given=overrides).dialect
+    assert delimiter is None or dialect.delimiter == overrides.delimiter
+    assert quote is None or dialect.quote == overrides.quote
+    reader = RecordReader(dialect)
+    assert sum(len(batch) for batch in [*reader.feed(content), *reader.finish()])

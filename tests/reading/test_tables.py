@@ -1,8 +1,11 @@
+from unittest.mock import patch
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.contracts.dialect import Dialect
+from shared.reading import records
 from shared.reading.batch import Checkpoint
 from shared.reading.records import RecordReader
 from shared.reading.tables import GAP_ROWS, TableEnd, first_table
@@ -74,12 +77,14 @@ def text_of(widths):
     return "".join(line + "\n" for line in lines).encode()
 
 
-@given(WIDTHS, BLOCK_SIZES)
-def test_the_reader_stops_there_however_the_file_is_cut(widths, sizes):
+@given(WIDTHS, BLOCK_SIZES, st.sampled_from([2, 16, records.PIECE_BYTES]), st.sampled_from([3, None]))
+@settings(max_examples=500, deadline=None)
+def test_the_reader_stops_there_however_the_file_is_cut(widths, sizes, window, width):
     widths = [3, *widths]
     count, rest = first_table(rows(*widths), 3, behind_record=False, settled=True)
-    reader = RecordReader(Dialect(header_rows=0), width=3)
-    read = [row for batch in batches(reader, text_of(widths), sizes) for row in batch.fields]
+    with patch.object(records, "PIECE_BYTES", window):
+        reader = RecordReader(Dialect(header_rows=0), width=width)
+        read = [row for batch in batches(reader, text_of(widths), sizes) for row in batch.fields]
     assert read == [row for row in rows(*widths)[:count] if row]
     expected = None if rest is None else TableEnd(rest + 1, len(text_of(widths[:rest])))
     assert reader.table_end == expected
