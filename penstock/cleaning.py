@@ -40,7 +40,7 @@ def only_python_knows(encoding: str) -> bool:
         return False
     try:
         "".encode(encoding)
-    except LookupError:
+    except (LookupError, UnicodeError):
         return False
     return True
 
@@ -60,7 +60,11 @@ def run(order: Order) -> int:
     for file in order.files:
         try:
             _clean(file, order, written)
-        except (NotCleaned, UnreadableFile, OSError) as error:
+        except (
+            NotCleaned,
+            OSError,
+            ValueError,
+        ) as error:  # an unreadable file is one of value, as is a wrong code
             failed = True
             _say(file, _reason(error))
     return FAILED if failed else CLEANED

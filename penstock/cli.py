@@ -292,8 +292,13 @@ def _given(**said: str | int | None) -> "DialectOverrides":
     try:
         return DialectOverrides.model_validate(said)
     except ValidationError as error:
-        wrong = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
-        _fail("; ".join(f"--{name.replace('_', '-')} cannot be {said[name]!r}" for name in wrong), USAGE)
+        wrong = dict.fromkeys(
+            f"--{str(fault['loc'][0]).replace('_', '-')} cannot be {said[str(fault['loc'][0])]!r}"
+            if fault["loc"]
+            else fault["msg"].removeprefix("Value error, ")
+            for fault in error.errors()
+        )
+        _fail("; ".join(wrong), USAGE)
 
 
 @app.command()

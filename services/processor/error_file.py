@@ -12,7 +12,8 @@ from services.processor.checking import Fault
 from shared.contracts.dialect import Dialect
 from shared.contracts.error_file import REMARKS
 from shared.reading.batch import RecordBatch
-from shared.reading.records import RecordReader
+from shared.reading.splitting import split_lines
+from shared.reading.structure import lines_in
 
 _PLAIN = '"'
 
@@ -87,12 +88,8 @@ class ErrorFileWriter:
 
 def fields_of(raw: str, dialect: Dialect) -> Sequence[str]:
     """The cells of one record from its text in the file."""
-    alone = dialect.model_copy(
-        update={"encoding": "utf-8", "header_rows": 0, "start_byte": 0, "start_line": 0}
-    )
-    reader = RecordReader(alone)
-    batches = [*reader.feed(raw.encode("utf-8", "replace")), *reader.finish()]
-    return batches[0].fields[0]
+    rows, _ = split_lines(raw, lines_in(raw), dialect, only_first=True)
+    return rows[-1]
 
 
 def _said(faults: Sequence[Fault]) -> tuple[str, str]:

@@ -73,6 +73,11 @@ def phase_due(work: Work) -> str:
     return "filing" if work.cancel_requested else str(work.phase)
 
 
+def is_filed(work: Work) -> bool:
+    """Whether the import ends once no duplicate waits. One whose records are staged still was refused as a whole."""
+    return phase_due(work) == "filing" and (work.cancel_requested or work.rows_staged == 0)
+
+
 class Job:
     """The work on one import, under one lease. Steps are prepared and done in turn; a slice may be read ahead."""
 
@@ -110,8 +115,10 @@ class Job:
         """
         phase = phase_due(work)
         if phase == "filing":
-            return await self._next_filing(work)
-        if too_many := excess(self._options, work):
+            filing = await self._next_filing(work)
+            if is_filed(work) or filing.filed_up_to is not None:
+                return filing
+        if too_many := excess(self._options, work, self._refused(work)):
             raise ImportBroken("too_many_rejected", too_many)
         return await self._next_slice(work) if phase == "reading" else Step()
 
@@ -215,10 +222,9 @@ class Job:
     # Applying.
 
     async def _apply(self, connection: AsyncConnection, work: Work) -> tuple[Counts, dict[str, Any]]:
+        if refused := await self._refused_by_duplicates(connection, work):
+            return refused
         loaded = await load_all_at_once(connection, work, self._merge, dry_run=self._options.dry_run)
-        refused = self._dataset.row_errors_in(rejected=work.rows_rejected, duplicate=loaded.duplicate)
-        if too_many := excess(self._options, work, refused):
-            raise ImportBroken("too_many_rejected", too_many)
         kept = await self._add_errors(connection, work, [], Counter(), loaded, from_row=0)
         await drop_stage(connection, work.import_id)
         changes = {
@@ -227,6 +233,32 @@ class Job:
             "row_errors_kept": work.row_errors_kept + kept,
         }
         return _balance(loaded, processed=0, rejected=0), changes
+
+    async def _refused_by_duplicates(
+        self, connection: AsyncConnection, work: Work
+    ) -> tuple[Counts, dict[str, Any]] | None:
+        """If duplicates are what is too much, list and count them and load nothing; else None, and nothing is done."""
+        options = self._options
+        limited = options.max_rejected is not None or options.max_rejected_share is not None
+        if not limited or self._dataset.on_duplicate != "reject":
+            return None
+        judging = await connection.begin_nested()
+        judged = await load_all_at_once(connection, work, self._merge, dry_run=True)
+        if excess(options, work, self._refused(work) + judged.duplicate) is None:
+            await judging.rollback()
+            return None
+        await judging.commit()
+        kept = await self._add_errors(connection, work, [], Counter(), judged, from_row=0)
+        changes = {
+            "phase": "filing",
+            "rows_staged": work.rows_staged - judged.duplicate,
+            "row_errors_kept": work.row_errors_kept + kept,
+        }
+        return _balance(Loaded(duplicate=judged.duplicate), processed=0, rejected=0), changes
+
+    def _refused(self, work: Work) -> int:
+        """Records with row errors so far."""
+        return self._dataset.row_errors_in(rejected=work.rows_rejected, duplicate=work.rows_duplicate)
 
     # Filing.
 
@@ -237,12 +269,16 @@ class Job:
             )
         if not waiting:
             return Step()
+        written = await asyncio.to_thread(self._text_of, work, waiting)
+        part = await self._write_errors(work, [written])
+        return Step(filed_up_to=waiting[-1].row_number, error_file=part)
+
+    def _text_of(self, work: Work, duplicates: Sequence[Any]) -> bytes:
         writer = self._source.error_file()
-        for duplicate in waiting:
+        for duplicate in duplicates:
             fault = duplicate_fault(self._dataset, work.import_id, duplicate, value=None)
             writer.add_raw(duplicate.raw, duplicate.line_number, [fault])
-        part = await self._write_errors(work, [writer.take()])
-        return Step(filed_up_to=waiting[-1].row_number, error_file=part)
+        return writer.take()
 
     async def _file(
         self, connection: AsyncConnection, work: Work, step: Step
@@ -281,11 +317,14 @@ class Job:
             taken = await repository.list_duplicates(
                 connection, work.import_id, limit=room, from_row=from_row
             )
-            errors = errors + [self._duplicate_error(work, duplicate) for duplicate in taken]
+            errors = errors + await asyncio.to_thread(self._duplicate_errors, work, taken)
             counts = counts + Counter({(DUPLICATE, self._dataset.primary_key[0]): loaded.duplicate})
         await repository.add_errors(connection, work, errors[:room])
         await repository.count_errors(connection, work, counts)
         return len(errors[:room])
+
+    def _duplicate_errors(self, work: Work, duplicates: Sequence[Any]) -> list[RowError]:
+        return [self._duplicate_error(work, duplicate) for duplicate in duplicates]
 
     def _duplicate_error(self, work: Work, duplicate: Any) -> RowError:
         cells = fields_of(duplicate.raw, self._source.dialect)

@@ -17,13 +17,14 @@ def excess(options: ImportOptions, work: Work, refused: int | None = None) -> st
     if refused is None:
         refused = work.rows_rejected
     if options.max_rejected is not None and refused > options.max_rejected:
-        return f"{refused:,} records have row errors; max_rejected allows {options.max_rejected:,}"
+        records = "record has" if refused == 1 else "records have"
+        return f"{refused:,} {records} row errors; max_rejected allows {options.max_rejected:,}"
     share = options.max_rejected_share
     most = _most_records(work)
     # The share as it was written: 0.29 of 100 records are 29, and not a bit less as in binary fractions.
     if share is not None and most is not None and refused > Decimal(str(share)) * most:
         return (
-            f"{refused:,} of at most {most:,} records have row errors; max_rejected_share allows {share:.4g}"
+            f"{refused:,} of at most {most:,} records with row errors; max_rejected_share allows {share:.4g}"
         )
     return None
 

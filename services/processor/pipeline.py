@@ -18,7 +18,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.processor import repository
-from services.processor.job import Job, Step, phase_due
+from services.processor.job import Job, Step, is_filed
 from services.processor.loading import drop_stage
 from services.processor.reasons import UNIQUE_VIOLATION, ImportBroken, reason_of, sqlstate_of
 from services.processor.reports import cancelled, completed, failed, progressed, resumed
@@ -46,6 +46,7 @@ RUN_SECONDS = (
 # A load and a single edit may meet in the same keys; PostgreSQL then ends one of the transactions, and it is done again.
 COLLISIONS = frozenset({"40001", "40P01", UNIQUE_VIOLATION})  # serialization, deadlock
 COLLISION_ATTEMPTS = 6
+LOCK_NOT_AVAILABLE = "55P03"
 MAX_TRIES = 20  # claims of one slice, most of which must have ended with the process
 
 log = get_logger(__name__)
@@ -107,13 +108,16 @@ class Pipeline:
         """End the import within one slice; one that has ended stays as it is.
 
         Raises:
-            Later: it is not known yet.
+            Later: it is not known yet, or a transaction has it in hand.
         """
         import_id = event.data.import_id
         async with self._engine.begin() as connection:
             if await repository.find(connection, import_id) is None:
                 raise Later(BUSY_SECONDS)
-            work = await repository.request_cancel(connection, import_id)
+            try:
+                work = await repository.request_cancel(connection, import_id)
+            except repository.Locked as error:
+                raise Later(BUSY_SECONDS) from error
             if work is None:
                 return
             if await repository.has_duplicates(connection, import_id):
@@ -138,7 +142,8 @@ class Pipeline:
         if isinstance(event.data, ImportUploaded):  # not taken on yet, so nobody would hear of its end
             async with self._engine.begin() as connection:
                 await repository.add_import(connection, event.tenant, event.data)
-        await self._fail(event.data.import_id, reason_of(error))
+        commanded = event.data.slice if isinstance(event.data, SliceProcess) else None
+        await self._fail(event.data.import_id, reason_of(error), commanded=commanded)
 
     async def _claim(self, command: SliceProcess) -> Work | None:
         async with self._engine.begin() as connection:
@@ -162,7 +167,7 @@ class Pipeline:
         except LeaseLost as error:
             log.warning("slice.lease_lost", error=str(error))
         except ImportBroken as broken:
-            await self._fail(work.import_id, broken)
+            await self._fail(work.import_id, broken, fence=work.fence)
         except BaseException:
             await self._release(work)
             raise
@@ -205,6 +210,10 @@ class Pipeline:
                 async with self._engine.begin() as connection:
                     return await self._commit(connection, job, work, step, going_on=going_on)
             except Exception as error:
+                if (
+                    sqlstate_of(error) == LOCK_NOT_AVAILABLE
+                ):  # another import writes the same tables, for long
+                    raise Later(BUSY_SECONDS) from error
                 if sqlstate_of(error) not in COLLISIONS or attempt == COLLISION_ATTEMPTS:
                     raise
                 log.info("slice.collision", import_id=str(work.import_id), attempt=attempt)
@@ -214,10 +223,12 @@ class Pipeline:
     async def _commit(
         self, connection: AsyncConnection, job: Job, work: Work, step: Step, *, going_on: bool
     ) -> Work:
-        await repository.hold(connection, work)
+        held = await repository.hold(connection, work)
+        if held.cancel_requested and not work.cancel_requested and work.phase == "applying":
+            return held  # nothing is loaded yet, and need not be
         moved = await job.do(connection, work, step, lease_seconds=self._lease_seconds if going_on else None)
-        if phase_due(moved) == "filing" and not await repository.has_duplicates(connection, work.import_id):
-            if moved.phase != "filing":
+        if is_filed(moved) and not await repository.has_duplicates(connection, work.import_id):
+            if moved.phase != "filing" or moved.rows_staged:
                 return await self._end_cancelled(connection, work.import_id)
             finished = await repository.complete(connection, moved, datasets()[work.dataset].version)
             await self._publish(connection, finished, completed(finished))
@@ -226,11 +237,20 @@ class Pipeline:
             await self._command(connection, moved)
         return moved
 
-    async def _fail(self, import_id: UUID, reason: ImportBroken) -> None:
+    async def _fail(
+        self, import_id: UUID, reason: ImportBroken, *, fence: int | None = None, commanded: int | None = None
+    ) -> None:
         async with self._engine.begin() as connection:
             final = reason.code in FINAL_ERROR_CODES
             work = await repository.end(
-                connection, import_id, "failed", code=reason.code, message=str(reason), for_good=final
+                connection,
+                import_id,
+                "failed",
+                code=reason.code,
+                message=str(reason),
+                for_good=final,
+                fence=fence,
+                commanded=commanded,
             )
             if work is None:
                 return

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Row, delete, exists, func, select, text, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,8 +26,15 @@ from shared.platform.presence import is_alive
 Work = Row[Any]  # one row of processor.imports
 
 
+LOCK_TIMEOUT = "2s"  # a slice takes some tenths of it
+
+
 class LeaseLost(Exception):
     """Another processor has taken the import over. What this one did is rolled back, and nothing is missing."""
+
+
+class Locked(Exception):
+    """A transaction has the import in hand, perhaps for long. Nothing is done; the command comes again."""
 
 
 async def add_import(connection: AsyncConnection, tenant: str, uploaded: ImportUploaded) -> None:
@@ -103,19 +110,23 @@ async def _is_past(connection: AsyncConnection, moment: datetime) -> bool:
     return bool(await connection.scalar(select(func.clock_timestamp() > moment)))
 
 
-async def hold(connection: AsyncConnection, work: Work) -> None:
-    """Lock the work for this transaction, still under the lease it was claimed with.
+async def hold(connection: AsyncConnection, work: Work) -> Work:
+    """Lock the work for this transaction, still under the lease it was claimed with; as it is now.
 
     Raises:
         LeaseLost: the fencing token has moved on, or the import has ended.
     """
-    fence = await connection.scalar(
-        select(imports.c.fence)
-        .where(imports.c.import_id == work.import_id, imports.c.status == "processing")
-        .with_for_update()
-    )
-    if fence != work.fence:
+    held = (
+        await connection.execute(
+            select(imports)
+            .where(imports.c.import_id == work.import_id, imports.c.status == "processing")
+            .with_for_update()
+        )
+    ).one_or_none()
+    if held is None or held.fence != work.fence:
+        fence = held.fence if held else None
         raise LeaseLost(f"import {work.import_id}: fence {fence}, mine {work.fence}")
+    return held
 
 
 async def release(connection: AsyncConnection, work: Work) -> None:
@@ -123,18 +134,22 @@ async def release(connection: AsyncConnection, work: Work) -> None:
     await connection.execute(
         update(imports)
         .where(imports.c.import_id == work.import_id, imports.c.fence == work.fence)
-        .values(lease_owner=None, leased_until=None)
+        # What ended its attempt with an error did not end its process.
+        .values(lease_owner=None, leased_until=None, tries=func.greatest(imports.c.tries - 1, 0))
     )
 
 
 async def lock_tables(connection: AsyncConnection, work: Work, tables: Sequence[str]) -> None:
     """Let one load at a time write a tenant's records in `tables`, given in an order that is the same for all.
 
-    So two imports never wait for each other in a circle; a single edit may still meet one of them.
+    So two imports never wait for each other in a circle; a single edit may still meet one of them. Who waits longer
+    than LOCK_TIMEOUT ends with PostgreSQL's error 55P03: the other one may load for minutes.
     """
+    await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     for table in sorted(tables):
         key = advisory_key(f"penstock:load:{work.tenant}:{table}")
         await connection.execute(select(func.pg_advisory_xact_lock(key)))
+    await connection.execute(text("SET LOCAL lock_timeout = 0"))
 
 
 async def add_errors(connection: AsyncConnection, work: Work, errors: Sequence[RowError]) -> None:
@@ -251,7 +266,17 @@ async def request_cancel(connection: AsyncConnection, import_id: UUID) -> Work |
 
     Returns:
         The import if nobody who is alive has it: it may be ended at once. None otherwise.
+
+    Raises:
+        Locked: a transaction has the import in hand; ask again.
     """
+    running = select(imports.c.import_id).where(
+        imports.c.import_id == import_id, imports.c.status == "processing"
+    )
+    if await connection.scalar(running.with_for_update(skip_locked=True)) is None:
+        if await connection.scalar(running) is not None:
+            raise Locked(f"import {import_id} is being written")
+        return None
     wanted = (
         update(imports)
         .where(imports.c.import_id == import_id, imports.c.status == "processing")
@@ -318,8 +343,10 @@ async def end(
     code: str | None = None,
     message: str | None = None,
     for_good: bool,
+    fence: int | None = None,
+    commanded: int | None = None,
 ) -> Work | None:
-    """End the import early; None if it had ended before.
+    """End the import early; None if it had ended before, or is not in the hands of who ends it.
 
     Args:
         connection: Of the transaction.
@@ -328,6 +355,8 @@ async def end(
         code: Why it failed, for programs.
         message: The same for people.
         for_good: Whether what was read and not loaded is given up; else a retry goes on with it.
+        fence: The token of who ends it.
+        commanded: The slice that the command of who ends it names.
     """
     given_up: dict[str, Any] = {}
     if for_good:
@@ -335,6 +364,10 @@ async def end(
     ended = (
         update(imports)
         .where(imports.c.import_id == import_id, imports.c.status == "processing")
+        .where(
+            true() if fence is None else imports.c.fence == fence,
+            true() if commanded is None else imports.c.commanded == commanded,
+        )
         .values(
             status=status,
             fence=imports.c.fence + 1,

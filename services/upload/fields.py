@@ -119,8 +119,6 @@ def asked_in(fields: Mapping[str, str]) -> Asked:
     said = {name: value if name in _VERBATIM else value.strip() for name, value in fields.items()}
     said = {name: value for name, value in said.items() if value}
     given = _model_of(DialectOverrides, said)
-    if given.quote and given.delimiter and given.quote in given.delimiter:
-        raise _invalid({"quote": f"the quote {given.quote!r} is a part of the delimiter {given.delimiter!r}"})
     return Asked(
         dataset=said.get("dataset"),
         source=printable(said.get("data_source_name", "")) or None,
@@ -141,15 +139,26 @@ def _model_of(model: type[ModelT], said: Mapping[str, str]) -> ModelT:
     try:
         return model.model_validate({name: said[name] for name in model.model_fields if name in said})
     except ValidationError as error:
-        wrong = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors())
-        raise _invalid({name: f"{name} cannot be {said[name]!r}" for name in wrong}) from error
+        raise _invalid(_wrong_in(error, said)) from error
+
+
+def _wrong_in(error: ValidationError, said: Mapping[str, str]) -> dict[str, str]:
+    """What is wrong, by field; a rule about several of them is said of all dialect signs that were sent."""
+    faults = error.errors()
+    wrong = {
+        name: f"{name} cannot be {said[name]!r}" for name in (str(f["loc"][0]) for f in faults if f["loc"])
+    }
+    for reason in (fault["msg"].removeprefix("Value error, ") for fault in faults if not fault["loc"]):
+        sent = [name for name in ("delimiter", "quote", "escape") if name in said]
+        wrong |= {sent[0]: reason} | dict.fromkeys(sent[1:], "")
+    return wrong
 
 
 def _invalid(wrong: Mapping[str, str]) -> Unprocessable:
     """The problem that fields have, each with what is wrong with it."""
     return Unprocessable(
         "field_invalid",
-        "; ".join(wrong.values()),
+        "; ".join(filter(None, wrong.values())),
         hint="; ".join(f"for {name} send {FIELDS[name].takes}" for name in wrong),
         fields=list(wrong),
     )

@@ -130,9 +130,10 @@ class Inspection:
         if len(names) < found.dialect.header_rows:
             raise _header_unreadable(f"it does not end within {len(self._head)} bytes")
         self.header = joined_names(names)
-        self.width = len(self.header) or found.width
         records = chain.from_iterable(batch.fields for batch in batches)
         self._first_records = list(islice(records, _FIRST_RECORDS))
+        # Without names the columns are told by the first record, which may be wider than most.
+        self.width = len(self.header) or max(found.width, *map(len, self._first_records[:1]), 1)
 
 
 def dataset_named(name: str | None) -> Dataset:

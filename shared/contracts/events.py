@@ -143,7 +143,9 @@ class ImportCompleted(RunCounts):
     processing_completed_at: datetime
 
 
-FINAL_ERROR_CODES = frozenset({"too_many_rejected"})  # failures that another run cannot but repeat
+FINAL_ERROR_CODES = frozenset(
+    {"too_many_rejected", "record_endless"}
+)  # failures that another run cannot but repeat
 
 
 class ImportFailed(RunCounts):

@@ -27,7 +27,7 @@ class StoreUnavailable(Unavailable):
 
 
 class Objects:
-    """The files of this deployment, each under a key such as `uploads/<tenant>/<import id>`."""
+    """The files of this deployment, each under a key such as `uploads/<import id>`."""
 
     def __init__(self, url: str) -> None:
         if url.startswith("file://"):

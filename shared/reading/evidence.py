@@ -111,6 +111,6 @@ def _line_number(sample: str, char: int) -> int:
 
 
 def _shown(line: str) -> str:
-    # What is not of the encoding stands as a surrogate here, which neither JSON nor a terminal takes.
-    text = line.rstrip("\r\n").encode("utf-8", "replace").decode("utf-8")
+    # What is not of the encoding stands as a surrogate here, which neither JSON nor a terminal takes; nor does PostgreSQL a NUL.
+    text = line.rstrip("\r\n").encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{SYMBOL FOR NULL}")
     return text if len(text) <= _LINE_LENGTH_SHOWN else text[: _LINE_LENGTH_SHOWN - 1] + "…"

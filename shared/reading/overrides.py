@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from shared.contracts.dialect import MAX_DELIMITER, Encoding
 
 MAX_HEADER_ROWS = 20
+MAX_SKIP_ROWS = 1_000_000  # far beyond the head that is looked at
 
 _DELIMITERS = {
     "comma": ",",
@@ -61,7 +62,7 @@ class DialectOverrides(BaseModel):
     quote: str | None = Field(None, max_length=1)
     escape: Annotated[str, Field(max_length=1)] | Literal["doubled"] | None = None
     header_rows: int | None = Field(None, ge=0, le=MAX_HEADER_ROWS)
-    skip_rows: int | None = Field(None, ge=0)
+    skip_rows: int | None = Field(None, ge=0, le=MAX_SKIP_ROWS)
 
     @field_validator("encoding", mode="before")
     @classmethod

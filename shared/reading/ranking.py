@@ -82,6 +82,9 @@ def _is_clear(found: Score) -> bool:
     return found.width > 1 and found.evenness >= _CLEAR and found.wholeness >= _CLEAR
 
 
+_NOWHERE = tuple("\x1f\x1e\x1d\x1c\x01\x02\x03\x04\x05\x06")  # in no text, but for a few of them
+
+
 def _rank(expected: Sequence[ColumnSpec] | None, found: Score) -> tuple[int, float]:
     if not expected:
         return 0, found.value
@@ -96,6 +99,6 @@ def _as_one_column(scores: list[Score], judged: Callable[[Sequence[str]], list[S
     if with_comma[0].width == 1 and with_comma[0].evenness >= _EVEN_COLUMN:
         best = with_comma[0]
     else:
-        unused = next(one for one in (*COMMON_DELIMITERS, "\x1f") if one not in _delimiters(scores))
-        best = judged([unused])[0]
+        unused = [one for one in (*COMMON_DELIMITERS, *_NOWHERE) if one not in _delimiters(scores)]
+        best = judged(unused)[0]
     return [best, *(found for found in scores if found.width > 1)]

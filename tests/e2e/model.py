@@ -198,7 +198,11 @@ def _quote(values: Values) -> Values:
     amount = values["total_price"]
     quantity = 1 if values["quantity"] is None else values["quantity"]
     amount = quantity * values["unit_price"] if amount is None else amount
-    return values | {"stock_code_key": values["stock_code"].lower(), "amount": amount}
+    return values | {
+        "description": None,  # the file has no such column
+        "stock_code_key": values["stock_code"].lower(),
+        "amount": amount,
+    }
 
 
 _EXTRA = {"products": _product, "books": _as_it_is, "parts": _as_it_is, "sales": _sale, "quotes": _quote}

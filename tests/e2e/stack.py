@@ -228,6 +228,11 @@ class Stack:
         assert response.status_code == 202, response.text
         return dict(response.json())
 
+    def stored(self, import_id: str) -> Path:
+        """Where the store keeps the import's file."""
+        [file] = (self.folder / "store" / "uploads").rglob(f"*{import_id}*")
+        return file
+
     async def webhook(self, url: str, *types: str) -> dict[str, Any]:
         response = await self.post("/webhooks", {"url": url, "event_types": list(types)})
         assert response.status_code == 201, response.text

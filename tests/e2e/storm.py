@@ -19,8 +19,7 @@ from tests.e2e.model import World
 from tests.e2e.stack import Server, Stack, until
 from tests.notifier.receiver import Receiver
 
-RECORDS = 25_000
-REMARK_LENGTH = 300  # so that a file is some 10 MB: half a dozen slices
+REMARK_LENGTH = 400  # so that a file of 20,000 records is some 10 MB: half a dozen slices
 HITS = 2  # kills in the middle of each run of each import
 MOST_KILLS = 30
 LONGEST_WAIT = 0.6  # seconds from the moment that a processor takes an import in hand to the kill
@@ -54,6 +53,7 @@ class Case:
     name: str
     dataset: str
     options: Mapping[str, str] = field(default_factory=dict)
+    records: int = 20_000
     drive: Callable[["Case"], Coroutine[Any, Any, None]] = field(default=lambda case: case.ended())
     world: World = field(default_factory=World)
     seen: set[int] = field(default_factory=set)
@@ -79,7 +79,7 @@ class Case:
             self.world.load(dataset, accepted["id"], file.records)
         path = stack.folder / f"{self.name}.csv"
         self.file = await asyncio.to_thread(
-            write, path, KINDS[self.dataset], chance, RECORDS, remark_length=REMARK_LENGTH
+            write, path, KINDS[self.dataset], chance, self.records, remark_length=REMARK_LENGTH
         )
         self.secret = (await self.stack.webhook(receiver.url, "import.*"))["secret"]
 
@@ -131,7 +131,7 @@ async def cancelled(case: Case) -> None:
 
 async def failed_and_tried_again(case: Case) -> None:
     """Lose the end of the stored file, and bring it back when the import has failed."""
-    [stored] = (case.stack.folder / "store" / "uploads").rglob(f"*{case.import_id}*")
+    stored = case.stack.stored(case.import_id)
     os.truncate(stored, stored.stat().st_size * 3 // 5)
     await case.ended()
     state = await case.state()
@@ -200,7 +200,7 @@ class Storm:
             self.hits[name] += 1
             self._hits_of_runs[name, work["run"]] += 1
             self._fences[name] = work["fence"]
-        victim = self.chance.choice(["processor", "all", "postgres"])
+        victim = self.chance.choice(["processor", "processor", "all", "postgres"])
         self.kills.append(victim)
         if victim == "postgres":
             self.server.kill()

@@ -141,7 +141,7 @@ async def test_stopping_finishes_the_slice_and_leaves_in_time(new_stack, tmp_pat
     stack = await new_stack(**SLICE).started()
     accepted = await stack.upload(products(tmp_path / "products.csv"), "products")
     await until(lambda: some_done(stack), 30)
-    for name in stack.names:
+    for name in sorted(stack.names, key=lambda name: name != "processor"):  # before the import ends by itself
         assert stack.stop(name) < 10
     left = await stack.rows("SELECT status, lease_owner FROM processor.imports")
     assert [tuple(row) for row in left] == [("processing", None)], "no slice may be left in hand"

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -94,10 +95,15 @@ async def contents_of(mill: Mill, dataset: str, tenant: str) -> list[list[dict[s
     return [
         [
             {name: value for name, value in row.items() if name not in _OF_THE_RUN}
-            for row in await mill.records(table, tenant=tenant)
+            for row in sorted(await mill.records(table, tenant=tenant), key=_place)
         ]
         for table in TABLES[dataset]
     ]
+
+
+def _place(row: dict[str, Any]) -> tuple[str, datetime]:
+    """Results of a look-up have the import's id in their key, which says nothing of their order."""
+    return row["key"].removeprefix(str(row["import_id"])), row["created_at"]
 
 
 async def errors_of(mill: Mill, import_id: UUID) -> list[tuple[Any, ...]]:

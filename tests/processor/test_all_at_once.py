@@ -201,7 +201,11 @@ async def test_duplicates_of_books_count_as_row_errors(mill, most, status, dry_r
     assert len(await mill.records()) == loaded
     if status == "failed":
         assert work["error_message"] == "3 records have row errors; max_rejected allows 2"
-        assert balance(work)["duplicate"] == 0
+        # They are told all the same: which ones, how many, and in the error file.
+        assert (work["rows_duplicate"], work["rows_rejected"], work["rows_inserted"]) == (2, 1, 0)
+        codes = [error["code"] for error in await mill.errors(work["import_id"])]
+        assert codes.count("duplicate_key") == 2
+        assert await mill.database.fetchval("SELECT count(*) FROM processor.duplicates") == 0
 
 
 async def test_a_later_record_that_overwrites_is_no_row_error(mill):

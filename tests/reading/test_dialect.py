@@ -5,9 +5,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from shared.contracts.datasets import datasets
 from shared.contracts.dialect import Dialect
 from shared.reading.dialect import HEAD_BYTES, DialectOverrides, detect
 from shared.reading.errors import EncodingUnsupported, FileEmpty, FileNotText, HeaderMissing
+from shared.reading.header import columns_of
 from shared.reading.records import RecordReader
 
 
@@ -282,3 +284,15 @@ def test_whatever_signs_are_given_a_dialect_has_them_or_the_request_is_wrong(
     assert quote is None or dialect.quote == overrides.quote
     reader = RecordReader(dialect)
     assert sum(len(batch) for batch in [*reader.feed(content), *reader.finish()])
+
+
+def test_a_file_with_every_sign_in_it_is_looked_at_all_the_same():
+    content = b"quotenumber,linenumber,\r|\n\x85\x1f\n\x1f,\t,,;\n\x1f\xed"
+    assert detect(content, complete=True, expected=columns_of(datasets()["quotes"])).dialect
+
+
+def test_the_lines_that_decided_can_be_stored():
+    content = b"sku,name,extra\nA1,x,y\0z\n" + b"A2,x,y\n" * 5
+    lines = detect(content, complete=True).explanation.lines
+    assert lines
+    assert not any("\0" in line.text for line in lines)

@@ -81,7 +81,10 @@ def test_overrides(fields, overrides):
         ({"header_rows": "-1"}, "for header_rows send a whole number from 0 to 20"),
         ({"header_rows": "21"}, "for header_rows send a whole number from 0 to 20"),
         ({"skip_rows": "all"}, "for skip_rows send a whole number, 0 or more"),
-        ({"quote": "|", "delimiter": "pipe"}, "for quote send one character"),
+        ({"skip_rows": "99999999999999999999"}, "for skip_rows send a whole number, 0 or more"),
+        ({"quote": ","}, "for quote send one character"),
+        ({"escape": ","}, "for escape send one character"),
+        ({"delimiter": '"'}, "for delimiter send one to eight characters"),
     ],
 )
 def test_a_wrong_value_is_told_what_to_send(fields, said):
@@ -92,6 +95,13 @@ def test_a_wrong_value_is_told_what_to_send(fields, said):
     assert said in problem.hint
     assert problem.extra["fields"] == [next(iter(fields))]
     assert next(iter(fields)) in problem.detail
+
+
+def test_signs_that_cannot_go_together_are_both_named():
+    with pytest.raises(Unprocessable) as caught:
+        asked_in({"quote": "|", "delimiter": "pipe"})
+    assert caught.value.extra["fields"] == ["delimiter", "quote"]
+    assert "the quote cannot be part of the delimiter" in caught.value.detail
 
 
 def test_all_wrong_values_of_a_kind_are_told_at_once():

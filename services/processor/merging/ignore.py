@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from services.processor.merging.merge import Merge, brought, changes_from, names, of, stage_of, stored
+from services.processor.merging.merge import Merge, brought, changes_from, of, stage_of, stored
 from services.processor.merging.steps import STEPS
 from shared.contracts.datasets import Dataset
 
@@ -14,7 +14,6 @@ def ignore(dataset: Dataset, columns: Mapping[str, int], stage: str) -> Merge:
     load = _load(dataset, stored(dataset, fields), stage)
     return Merge(
         stage=stage_of(dataset, fields),
-        fields=tuple(names(fields)),
         judge=f"WITH {_first(dataset, stage)} SELECT {_counts('first', stage)}",
         load=load,
         load_distinct=load,

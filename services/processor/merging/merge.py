@@ -29,7 +29,6 @@ class Merge:
 
     Attributes:
         stage: Columns of the stage and their SQL types, in the order records are copied into it.
-        fields: Those of them that are the dataset's own.
         judge: Counts what loading would do, and writes no record: one row of inserted, updated, unchanged, duplicate.
             For a dataset that rejects duplicates it lists them in `processor.duplicates`.
         load: Loads the stage, keeps what changed in `processor.changes`, and answers the same row.
@@ -40,7 +39,6 @@ class Merge:
     """
 
     stage: Mapping[str, str]
-    fields: tuple[str, ...]
     judge: str
     load: str
     load_distinct: str

@@ -7,7 +7,6 @@ from services.processor.merging.merge import (
     brought,
     changes_from,
     columns_before,
-    names,
     of,
     stage_of,
     stored,
@@ -25,7 +24,6 @@ def overwrite(dataset: Dataset, columns: Mapping[str, int], stage: str) -> Merge
     written = stored(dataset, fields)
     return Merge(
         stage=stage_of(dataset, fields),
-        fields=tuple(names(fields)),
         judge=f"{_ranked(dataset, written, stage)} SELECT {_COUNTS} FROM ranked",
         load=_load(dataset, written, stage),
         load_distinct=_load_distinct(dataset, written, stage),

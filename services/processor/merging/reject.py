@@ -7,7 +7,6 @@ from services.processor.merging.merge import (
     Merge,
     brought,
     changes_from,
-    names,
     of,
     stage_of,
     stored,
@@ -23,7 +22,6 @@ def reject(dataset: Dataset, columns: Mapping[str, int], stage: str) -> Merge:
     load = _load(dataset, stored(dataset, fields), stage)
     return Merge(
         stage=stage_of(dataset, fields),
-        fields=tuple(names(fields)),
         judge=_judge(dataset, stage),
         load=load,
         load_distinct=load,

@@ -100,6 +100,8 @@ _QUOTE_TOTALS = """
     ORDER BY touched.key COLLATE "C"
     ON CONFLICT (tenant, key) DO UPDATE SET quoted_on = excluded.quoted_on, customer = excluded.customer,
         line_items = excluded.line_items, total_price = excluded.total_price, updated_at = now()
+    WHERE (q.quoted_on, q.customer, q.line_items, q.total_price)
+        IS DISTINCT FROM (excluded.quoted_on, excluded.customer, excluded.line_items, excluded.total_price)
 """
 
 _LOOK_UP = """

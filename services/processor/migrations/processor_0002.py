@@ -189,7 +189,7 @@ def _views() -> None:
         op.execute(f"CREATE VIEW data.{table}_v1 AS SELECT * FROM data.{table}")
     op.execute("""
         CREATE VIEW processor.imports_v1 AS
-        SELECT tenant, import_id, status, run, error_code, notes, date_orders, cancel_requested
+        SELECT tenant, import_id, status, run, error_code, notes, date_orders
         FROM processor.imports
     """)
     for view in ("error_counts", "error_files"):
