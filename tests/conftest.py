@@ -12,6 +12,7 @@ import aio_pika
 import asyncpg
 import pytest
 from aio_pika.exceptions import ChannelNotFoundEntity
+from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import make_url
 
 from penstock.local import postgres
@@ -19,6 +20,14 @@ from penstock.registry import MIGRATIONS
 from shared.contracts.topology import QUEUES
 from shared.platform.database import migrate_async
 from tests import brokers
+
+# How fast a machine is says nothing of what is tested; a fixture for all examples of a test is meant.
+settings.register_profile(
+    "any-machine",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("any-machine")
 
 JWT_SECRET = "test-secret-test-secret-test-secret!"
 

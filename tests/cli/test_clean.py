@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.cleaning import CLEANED, FAILED, Order, only_python_knows, run
@@ -144,7 +144,7 @@ VALUES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
     st.lists(st.tuples(VALUES, VALUES, st.integers().map(str)), min_size=3, max_size=8),
     st.sampled_from([",", ";", "\t", "|"]),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 def test_the_data_stay_the_same_and_clean_stays_clean(
     tmp_path: Path, records: list[tuple[str, str, str]], delimiter: str
 ) -> None:

@@ -220,6 +220,17 @@ class Storm:
         self.stack.start(*names)
 
 
+async def begin_together(stack: Stack, cases: list[Case]) -> None:
+    """Upload all files before the first is processed: none may have ended when the storm begins."""
+    connection = await asyncpg.connect(stack.database_url)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE processor.imports IN SHARE MODE")  # none can be taken on
+            await asyncio.gather(*(case.begin() for case in cases))
+    finally:
+        await connection.close()
+
+
 async def weather(storm: Storm, cases: list[Case]) -> None:
     """Have all imports go on through the storm until each has ended, and everything runs again."""
     raging = asyncio.create_task(storm.rage())

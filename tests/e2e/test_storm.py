@@ -23,6 +23,7 @@ from tests.e2e.stack import Stack, emptied, own_server, until
 from tests.e2e.storm import (
     Case,
     Storm,
+    begin_together,
     cancelled,
     failed_and_tried_again,
     terminal_events,
@@ -85,22 +86,12 @@ async def weathered_on(transport: str, bus_url: str | None, folder: Path) -> Asy
     async with own_server() as server, receiving() as receiver:
         stack = Stack(folder, server.url, bus_url, SETTINGS)
         try:
-            import time
-
-            t0 = time.time()
             await stack.started()
-            t1 = time.time()
             for case in cases:
                 await case.prepare(stack, receiver, chance)
-            t2 = time.time()
-            for case in cases:
-                await case.begin()
-            t3 = time.time()
+            await begin_together(stack, cases)
             storm = Storm(stack, server, chance, [case.import_id for case in cases])
             await weather(storm, cases)
-            logging.getLogger(__name__).warning(
-                "TIMES %s %s %s", (t1 - t0, t2 - t1, t3 - t2, time.time() - t3), storm.kills, storm.hits
-            )
             yield Weathered(stack, storm, receiver, {case.name: case for case in cases}, seed)
         finally:
             await stack.close()

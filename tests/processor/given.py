@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from services.processor.pipeline import Pipeline
@@ -22,9 +22,7 @@ SLICES = (1, 20, 45, 90, 1 << 20)
 
 def on_real_servers(most: int) -> settings:
     """Settings of a property whose every example does real imports; `most` examples."""
-    return settings(
-        max_examples=most, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    return settings(max_examples=most)
 
 
 def written(header: Sequence[str], rows: Iterable[Sequence[Any]], dialect: Dialect | None = None) -> bytes:

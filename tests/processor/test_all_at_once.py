@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
 
@@ -73,6 +73,7 @@ def _lines(error_file):
 
 @on_real_servers(30)
 @given(mixed_files(), st.sampled_from(SLICES))
+@example(("quotes", [], [("a", "1", "x", None, "1.50"), ("A", "1", "x", None, "1.50")]), 1)
 async def test_an_atomic_import_ends_as_one_in_slices_and_shows_nothing_before(mill, files, slice_bytes):
     dataset, before, rows = files
     one, other = str(uuid4()), str(uuid4())

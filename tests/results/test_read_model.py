@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -83,7 +83,7 @@ async def state_of(engine: AsyncEngine, import_id: UUID) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("story", STORIES)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(data=st.data())
 async def test_any_order_and_repetition_ends_in_the_same_state(
     engine: AsyncEngine, happen: Happen, story: str, data: st.DataObject

@@ -98,10 +98,11 @@ _QUOTE_TOTALS = """
             AND t.key >= touched.key || E'\\x1f' AND t.key < touched.key || E'\\x20'
     ) total
     ORDER BY touched.key COLLATE "C"
-    ON CONFLICT (tenant, key) DO UPDATE SET quoted_on = excluded.quoted_on, customer = excluded.customer,
-        line_items = excluded.line_items, total_price = excluded.total_price, updated_at = now()
-    WHERE (q.quoted_on, q.customer, q.line_items, q.total_price)
-        IS DISTINCT FROM (excluded.quoted_on, excluded.customer, excluded.line_items, excluded.total_price)
+    ON CONFLICT (tenant, key) DO UPDATE SET quote_number = excluded.quote_number, quoted_on = excluded.quoted_on,
+        customer = excluded.customer, line_items = excluded.line_items, total_price = excluded.total_price,
+        updated_at = now()
+    WHERE (q.quote_number, q.quoted_on, q.customer, q.line_items, q.total_price) IS DISTINCT FROM
+        (excluded.quote_number, excluded.quoted_on, excluded.customer, excluded.line_items, excluded.total_price)
 """
 
 _LOOK_UP = """
