@@ -1,5 +1,6 @@
 """Composition root of the processor: the only place that reads its settings."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -39,7 +40,9 @@ def build(stopping: Stopping) -> Service:
         await bus.start()
         try:
             await pipeline.resume()
+            watch = asyncio.create_task(pipeline.watch())
             yield
+            watch.cancel()
         finally:
             await bus.stop()
             await engine.dispose()

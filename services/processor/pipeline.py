@@ -47,6 +47,7 @@ RUN_SECONDS = (
 COLLISIONS = frozenset({"40001", "40P01", UNIQUE_VIOLATION})  # serialization, deadlock
 COLLISION_ATTEMPTS = 6
 LOCK_NOT_AVAILABLE = "55P03"
+WATCH_SECONDS = 10.0
 MAX_TRIES = 20  # claims of one slice, most of which must have ended with the process
 
 log = get_logger(__name__)
@@ -103,6 +104,17 @@ class Pipeline:
         async with self._engine.begin() as connection:
             for work in await repository.unfinished(connection):
                 await self._command(connection, work)
+
+    async def watch(self) -> None:
+        """For ever: ask again for imports that were left in the middle. A command too many does nothing."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                async with self._engine.begin() as connection:
+                    for work in await repository.abandoned(connection):
+                        await self._command(connection, work)
+            except Exception as error:  # noqa: BLE001 - the database may be away; there is a next time
+                log.warning("imports.not_watched", error=repr(error))
 
     async def cancel(self, event: Event[ImportCancel]) -> None:
         """End the import within one slice; one that has ended stays as it is.

@@ -52,6 +52,12 @@ async def unfinished(connection: AsyncConnection) -> Sequence[Work]:
     return (await connection.execute(select(imports).where(imports.c.status == "processing"))).all()
 
 
+async def abandoned(connection: AsyncConnection) -> Sequence[Work]:
+    """Every import whose lease has run out: whoever held it is gone, and perhaps the command with it."""
+    over = imports.c.leased_until < func.clock_timestamp()
+    return (await connection.execute(select(imports).where(imports.c.status == "processing", over))).all()
+
+
 async def claim(
     connection: AsyncConnection,
     import_id: UUID,
