@@ -20,7 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.processor import repository
 from services.processor.job import Job, Step, is_filed
 from services.processor.loading import drop_stage
-from services.processor.reasons import UNIQUE_VIOLATION, ImportBroken, reason_of, sqlstate_of
+from services.processor.reasons import (
+    LOCK_NOT_AVAILABLE,
+    UNIQUE_VIOLATION,
+    ImportBroken,
+    reason_of,
+    sqlstate_of,
+)
 from services.processor.reports import cancelled, completed, failed, progressed, resumed
 from services.processor.repository import LeaseLost, Work
 from shared.contracts.datasets import datasets
@@ -46,7 +52,6 @@ RUN_SECONDS = (
 # A load and a single edit may meet in the same keys; PostgreSQL then ends one of the transactions, and it is done again.
 COLLISIONS = frozenset({"40001", "40P01", UNIQUE_VIOLATION})  # serialization, deadlock
 COLLISION_ATTEMPTS = 6
-LOCK_NOT_AVAILABLE = "55P03"
 WATCH_SECONDS = 10.0
 MAX_TRIES = 20  # claims of one slice, most of which must have ended with the process
 

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from shared.platform.objects import ObjectMissing, StoreUnavailable
 
 UNIQUE_VIOLATION = "23505"
+LOCK_NOT_AVAILABLE = "55P03"
 # SQLSTATE classes (PostgreSQL manual, appendix A): connection exception, operator intervention such as a shutdown.
 _AWAY = ("08", "57")
 
