@@ -111,15 +111,20 @@ class Pipeline:
                 await self._command(connection, work)
 
     async def watch(self) -> None:
-        """For ever: ask again for imports that were left in the middle. A command too many does nothing."""
+        """For ever: every WATCH_SECONDS, `remind`."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
-                async with self._engine.begin() as connection:
-                    for work in await repository.abandoned(connection):
-                        await self._command(connection, work)
+                await self.remind()
             except Exception as error:  # noqa: BLE001 - the database may be away; there is a next time
                 log.warning("imports.not_watched", error=repr(error))
+
+    async def remind(self) -> None:
+        """Ask again for imports that were left in the middle. A command too many does nothing."""
+        async with self._engine.begin() as connection:
+            for work in await repository.abandoned(connection, self._bus.presence.instance, self._in_hand):
+                log.warning("import.abandoned", import_id=str(work.import_id), slice=work.slice)
+                await self._command(connection, work)
 
     async def cancel(self, event: Event[ImportCancel]) -> None:
         """End the import within one slice; one that has ended stays as it is.

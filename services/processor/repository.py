@@ -1,6 +1,6 @@
 """The processor's SQL: work state, leases, slices loaded, receipts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple
 from datetime import datetime
 from typing import Any, Literal
@@ -54,10 +54,18 @@ async def unfinished(connection: AsyncConnection) -> Sequence[Work]:
     return (await connection.execute(select(imports).where(imports.c.status == "processing"))).all()
 
 
-async def abandoned(connection: AsyncConnection) -> Sequence[Work]:
-    """Every import whose lease has run out: whoever held it is gone, and perhaps the command with it."""
+async def abandoned(connection: AsyncConnection, owner: int, in_hand: Collection[UUID]) -> Sequence[Work]:
+    """Every import that is leased and yet in nobody's hands: perhaps its command went with whoever held it.
+
+    Args:
+        connection: Of the transaction.
+        owner: The process that asks.
+        in_hand: What it does have in hand; a lease that it has for another import is left over.
+    """
     over = imports.c.leased_until < func.clock_timestamp()
-    return (await connection.execute(select(imports).where(imports.c.status == "processing", over))).all()
+    left = (imports.c.lease_owner == owner) & imports.c.import_id.not_in(in_hand)
+    leased = select(imports).where(imports.c.status == "processing", over | left)
+    return (await connection.execute(leased)).all()
 
 
 async def claim(

@@ -95,11 +95,18 @@ class Case:
         return None
 
     async def ended(self, *, run: int = 1) -> None:
+        state: asyncpg.Record | None = None
+
         async def has_ended() -> bool:
+            nonlocal state
             state = await self.state()
             return state is not None and state["run"] == run and state["status"] != "processing"
 
-        await until(has_ended, CALM_SECONDS, what=lambda: f"{self.name} did not end")
+        def what() -> str:
+            logs = "\n".join(f"--- {name}\n{self.stack.log(name)}" for name in self.stack.names)
+            return f"{self.name} did not end: {state}\n{logs}"
+
+        await until(has_ended, CALM_SECONDS, what=what)
 
 
 async def watched(case: Case) -> None:

@@ -137,6 +137,26 @@ async def has_investigation(stack, reason: str) -> bool:
     return any(item["reason"] == reason for item in (await stack.get("/investigations"))["items"])
 
 
+async def test_cancel_stops_an_import_that_is_under_way(new_stack, tmp_path):
+    stack = await new_stack(PENSTOCK_SLICE_BYTES=str(2 * 1024**2)).started()
+    path = tmp_path / "products.csv"
+    description = "long " * 100  # 20 slices
+    lines = (f"S-{number},Name,{description}\n" for number in range(80_000))
+    path.write_text("sku,name,description\n" + "".join(lines))
+    accepted = await stack.upload(path, "products")
+    await until(lambda: has_begun(stack), 30)
+    response = await stack.http.post(stack.url(f"/uploads/{accepted['id']}/cancel"))
+    assert response.status_code == 202
+    done = await stack.finished(accepted["id"])
+    assert done["status"] == "cancelled"
+    [(count,)] = await stack.rows("SELECT count(*) FROM data.products")
+    assert 0 < count == done["rows_inserted"] == done["rows_processed"] < 80_000
+
+
+async def has_begun(stack) -> bool:
+    return bool(await stack.rows("SELECT FROM processor.imports WHERE rows_processed > 0"))
+
+
 async def test_tenants_see_only_their_own(stack, books):
     from tests.e2e.stack import token
 

@@ -279,3 +279,30 @@ async def test_a_lease_whose_owner_never_appeared_holds_nobody_up(mill, database
     import_id = await mill.take_on(products(), dataset="products")
     await lease(mill, import_id, stranger, seconds=3600)
     assert (await mill.finish(import_id))["status"] == "completed"
+
+
+async def asked_for(mill):
+    commands = await mill.events("slice.process")
+    return {(command.data.import_id, command.data.slice) for command in commands}
+
+
+async def test_an_import_that_is_leased_and_in_nobodys_hands_is_asked_for_again(mill, another_process):
+    mine, expired, held, _waiting = [await mill.take_on(products(), dataset="products") for _ in range(4)]
+    await lease(mill, mine, mill.bus)
+    await lease(mill, expired, another_process)
+    await expire(mill, expired)
+    await lease(mill, held, another_process)
+    await mill.pipeline().remind()
+    assert await asked_for(mill) == {(mine, 0), (expired, 0)}
+
+
+async def test_an_import_in_hand_is_not_asked_for_again(mill):
+    import_id = await mill.take_on(products(), dataset="products")
+    mill.objects = GatedObjects(f"file://{mill.store}")
+    pipeline = mill.pipeline()
+    working = asyncio.create_task(pipeline.process(command(import_id, 0)))
+    await mill.objects.asked.wait()
+    await pipeline.remind()
+    assert await asked_for(mill) == set()
+    mill.objects.open.set()
+    await working

@@ -27,9 +27,10 @@ from shared.platform.health import Check
 from shared.platform.logs import bound, current_traceparent, get_logger
 from shared.platform.presence import Presence
 
-# A message whose consumer died comes back after this; must exceed what the longest handlers take (a slice: seconds;
-# a relay's batch while RabbitMQ hangs: RELAY_BATCH times its publish timeout of 10 s).
-LEASE_SECONDS = 120.0
+# A message whose consumer could not write down its outcome comes back after this, as when PostgreSQL was away: the
+# library then leaves it to its lease. What takes longer (a batch of the relay while RabbitMQ hangs, the end of a large
+# atomic import) is delivered twice at worst, which every handler allows for; most slices take less.
+LEASE_SECONDS = 30.0
 RELAY_BATCH = 10
 PARK_RETRY_SECONDS = 2.0
 PARK_SECONDS = 20 * 60  # RabbitMQ takes a message back after 30 minutes
