@@ -1,5 +1,6 @@
 """One slice in memory: the bytes of a block become records to load and row errors. Pure, and safe in a thread."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ RECORDS_A_SLICE = 200_000
 RAW_SHOWN = 4_000  # characters of a record kept with a row error
 VALUE_SHOWN = 500  # characters of the value at fault
 FURTHER_TABLE = "further_table_at_line"  # a note: the number of the line behind the first table
+
+_LINE_END = re.compile(r"(?:\r\n|\n|\r)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +237,8 @@ class SliceReader:
         ]
 
     def _raw(self, batch: RecordBatch, index: int, most: int | None = None) -> str:
-        return batch.raw(index)[:most].decode(self._source.dialect.encoding, "replace").rstrip("\r\n")
+        text = batch.raw(index)[:most].decode(self._source.dialect.encoding, "replace")
+        return _LINE_END.sub("", text)  # one only: the line end before it may be escaped, and so data
 
 
 def row_error(
