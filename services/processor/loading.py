@@ -1,6 +1,6 @@
 """What one transaction does with checked records: copies them straight in, merges them, or keeps them for the end."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Integer, Row, Text, TextClause, Uuid, bindparam, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.processor.copying import copy
 from services.processor.merging import Merge
 from services.processor.merging.merge import CHANGES_A_ROW, ORIGIN
 from services.processor.reasons import UNIQUE_VIOLATION, sqlstate_of
@@ -165,22 +166,6 @@ async def load_all_at_once(connection: AsyncConnection, work: Work, merge: Merge
 async def drop_stage(connection: AsyncConnection, import_id: UUID) -> None:
     """Remove the import's own stage, if it has one."""
     await connection.execute(text(f"DROP TABLE IF EXISTS {stage_of_import(import_id)}"))
-
-
-async def copy(
-    connection: AsyncConnection, table: str, columns: Sequence[str], rows: Iterable[bytes]
-) -> None:
-    """COPY `rows` (text format) into a table. The driver's own errors come through; `sqlstate_of` tells them apart."""
-    raw = await connection.get_raw_connection()
-    driver = raw.driver_connection
-    assert driver is not None
-
-    async def source() -> Any:
-        for piece in rows:
-            yield piece
-
-    schema, _, name = table.rpartition(".")
-    await driver.copy_to_table(name, schema_name=schema or None, columns=list(columns), source=source())
 
 
 async def _counted(connection: AsyncConnection, work: Work, sql: str) -> Row[Any]:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.processor.copying import copy_records
 from services.processor.reasons import LOCK_NOT_AVAILABLE, sqlstate_of
 from services.processor.slices import RowError
 from services.processor.tables import (
@@ -171,12 +172,7 @@ async def lock_tables(connection: AsyncConnection, work: Work, tables: Sequence[
 async def add_errors(connection: AsyncConnection, work: Work, errors: Sequence[RowError]) -> None:
     """Keep row errors as rows."""
     rows = [(work.tenant, work.import_id, *astuple(error)) for error in errors]
-    raw = await connection.get_raw_connection()
-    driver = raw.driver_connection
-    assert driver is not None
-    await driver.copy_records_to_table(
-        "row_errors", schema_name="processor", columns=list(ROW_ERROR_COLUMNS), records=rows
-    )
+    await copy_records(connection, "processor.row_errors", ROW_ERROR_COLUMNS, rows)
 
 
 async def count_errors(

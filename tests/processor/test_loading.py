@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from services.processor import loading
-from services.processor.loading import copy, parameters, statement
+from services.processor.copying import copy
+from services.processor.loading import parameters, statement
 from services.processor.merging import merge_of
 from services.processor.staging import Staged
 from shared.contracts.datasets import datasets
