@@ -1,12 +1,13 @@
 """`penstock clean`: the same data as clean CSV (RFC 4180) in UTF-8, file by file."""
 
+import codecs
 import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.opening import InputFile
+from penstock.opening import InputFile, shown
 from shared.reading.cleaning import Cleaner
 from shared.reading.errors import FileEmpty, UnreadableFile
 from shared.reading.overrides import DialectOverrides, encoding_named
@@ -39,7 +40,8 @@ def only_python_knows(encoding: str) -> bool:
     if encoding_named(encoding):
         return False
     try:
-        "".encode(encoding)
+        b"a".decode(encoding, "replace")
+        codecs.getincrementaldecoder(encoding)
     except (LookupError, UnicodeError):
         return False
     return True
@@ -71,7 +73,7 @@ def run(order: Order) -> int:
 
 
 def _say(file: Path, text: str) -> None:
-    sys.stderr.write(f"{file}: {text}\n")
+    sys.stderr.write(f"{shown(file)}: {text}\n")
 
 
 def _reason(error: Exception) -> str:
@@ -84,9 +86,10 @@ def _clean(file: Path, order: Order, written: set[Path]) -> None:
     name = file.name[: -len(".gz")] if file.suffix.lower() == ".gz" else file.name
     target = order.out_dir / name
     if target in written:
-        raise NotCleaned(f"another file of this call was written to {target} already")
-    if target.exists() and target.samefile(file):
-        raise NotCleaned("it would be written onto itself; give another --out-dir")
+        raise NotCleaned(f"another file of this call was written to {shown(target)} already")
+    if target.exists() and any(other.exists() and target.samefile(other) for other in order.files):
+        onto = "itself" if target.samefile(file) else f"{shown(target)}, a file to clean"
+        raise NotCleaned(f"it would be written onto {onto}; give another --out-dir")
     partial = order.out_dir / f".{name}.partial"
     try:
         cleaner = _write(InputFile(file, order.transcode_from), partial, order.given)

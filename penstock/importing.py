@@ -9,6 +9,7 @@ from uuid import UUID
 
 from rich.console import Console
 
+from penstock.opening import shown
 from penstock.progress import ImportProgress, balance_table, row_error_lines, say, summary
 from shared.client import ClientError, Json, PenstockClient, Refused
 from shared.contracts.datasets import row_errors_in
@@ -82,7 +83,7 @@ def cancel(import_id: UUID, where: Where, *, as_json: bool) -> int:
 
 def send_and_follow(client: PenstockClient, order: Order, console: Console) -> Json:
     """Upload the file and wait for the import's end, in view of `console`. Returns the import as it ended."""
-    with ImportProgress(console, order.file.name, order.file.stat().st_size) as progress:
+    with ImportProgress(console, shown(Path(order.file.name)), order.file.stat().st_size) as progress:
         accepted = client.upload(
             order.file,
             dataset=order.dataset,

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from penstock.opening import InputFile
+from penstock.opening import InputFile, shown
 from penstock.progress import megabytes, say
 from shared.contracts.datasets import Dataset
 from shared.contracts.dialect import Dialect
@@ -99,10 +99,10 @@ def run(file: Path, given: DialectOverrides, dataset: Dataset | None, *, as_json
     try:
         inspected = inspect(file, given, dataset)
     except UnreadableFile as error:
-        say(Console(stderr=True), f"{file}: {error.message} {error.hint} ({error.code})")
+        say(Console(stderr=True), f"{shown(file)}: {error.message} {error.hint} ({error.code})")
         return FAILED
     except OSError as error:
-        say(Console(stderr=True), f"{file}: {error.strerror}")
+        say(Console(stderr=True), f"{shown(file)}: {error.strerror}")
         return FAILED
     if as_json:
         say(Console(), json.dumps(as_document(inspected), indent=2, ensure_ascii=False))
@@ -251,7 +251,7 @@ def as_document(inspected: Inspected) -> dict[str, Any]:
     """Everything, as JSON shows it."""
     dialect, contents = inspected.found.dialect, inspected.contents
     return {
-        "file": str(inspected.file),
+        "file": shown(inspected.file),
         "size": inspected.size,
         "compression": "gzip" if inspected.compressed else None,
         "byte_order_mark": inspected.byte_order_mark,
@@ -300,7 +300,7 @@ def _show(inspected: Inspected, console: Console) -> None:
 def _facts(inspected: Inspected) -> Iterator[tuple[str, str]]:
     dialect, contents = inspected.found.dialect, inspected.contents
     packed = ", packed with gzip" if inspected.compressed else ""
-    yield "File", f"{inspected.file} ({megabytes(inspected.size)}{packed})"
+    yield "File", f"{shown(inspected.file)} ({megabytes(inspected.size)}{packed})"
     mark = ", with a byte order mark" if inspected.byte_order_mark else ""
     yield "Encoding", dialect.encoding.upper() + mark
     yield "Delimiter", delimiter_name(dialect.delimiter)

@@ -1,6 +1,9 @@
 """Files on this machine, read as the upload service would read them: unpacked, in blocks, however large."""
 
 import codecs
+import errno
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,16 +20,30 @@ MAX_UNPACKED_BYTES = 1 << 40
 MAX_RATIO = 2_000
 
 
+def shown(path: Path) -> str:
+    """`path` as it can be printed: the system allows any bytes in a name."""
+    name = os.fsencode(path).decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+
+
 @dataclass(frozen=True)
 class InputFile:
-    """A file to read.
+    """A file to read, more than once: first to find how it is written.
 
     Attributes:
         transcode_from: Python's name of an encoding to turn into UTF-8 first, where the reader does not know it.
+
+    Raises:
+        OSError: it is not there, or it is a pipe or device, whose bytes come only once.
     """
 
     path: Path
     transcode_from: str | None = None
+
+    def __post_init__(self) -> None:
+        mode = self.path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.ESPIPE, "It is no regular file. Save what it gives to a file first.")
 
     def is_compressed(self) -> bool:
         with self.path.open("rb") as file:

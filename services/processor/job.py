@@ -73,11 +73,6 @@ def phase_due(work: Work) -> str:
     return "filing" if work.cancel_requested else str(work.phase)
 
 
-def is_filed(work: Work) -> bool:
-    """Whether the import ends once no duplicate waits. One whose records are staged still was refused as a whole."""
-    return phase_due(work) == "filing" and (work.cancel_requested or work.rows_staged == 0)
-
-
 class Job:
     """The work on one import, under one lease. Steps are prepared and done in turn; a slice may be read ahead."""
 
@@ -105,6 +100,14 @@ class Job:
         self._loader = Loader(self._dataset, self._merge)
         self._ahead: asyncio.Task[Slice] | None = None
 
+    def is_loaded(self, work: Work) -> bool:
+        """Whether all is loaded that is to be: not so where an import was refused as a whole."""
+        return work.phase == "filing" and self._excess(work) is None
+
+    def is_filed(self, work: Work) -> bool:
+        """Whether the import ends well, or cancelled, once no duplicate waits."""
+        return bool(work.cancel_requested) or self.is_loaded(work)
+
     async def next(self, work: Work) -> Step:
         """Prepare the step that is due.
 
@@ -116,9 +119,9 @@ class Job:
         phase = phase_due(work)
         if phase == "filing":
             filing = await self._next_filing(work)
-            if is_filed(work) or filing.filed_up_to is not None:
+            if self.is_filed(work) or filing.filed_up_to is not None:
                 return filing
-        if too_many := excess(self._options, work, self._refused(work)):
+        if too_many := self._excess(work):
             raise ImportBroken("too_many_rejected", too_many)
         return await self._next_slice(work) if phase == "reading" else Step()
 
@@ -255,6 +258,9 @@ class Job:
             "row_errors_kept": work.row_errors_kept + kept,
         }
         return _balance(Loaded(duplicate=judged.duplicate), processed=0, rejected=0), changes
+
+    def _excess(self, work: Work) -> str | None:
+        return excess(self._options, work, self._refused(work))
 
     def _refused(self, work: Work) -> int:
         """Records with row errors so far."""

@@ -18,13 +18,14 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.processor import repository
-from services.processor.job import Job, Step, is_filed
+from services.processor.job import Job, Step
 from services.processor.loading import drop_stage
 from services.processor.reasons import (
     LOCK_NOT_AVAILABLE,
     UNIQUE_VIOLATION,
     ImportBroken,
     reason_of,
+    refusal_of,
     sqlstate_of,
 )
 from services.processor.reports import cancelled, completed, failed, progressed, resumed
@@ -190,7 +191,10 @@ class Pipeline:
             log.warning("slice.lease_lost", error=str(error))
         except ImportBroken as broken:
             await self._fail(work.import_id, broken, fence=work.fence)
-        except BaseException:
+        except BaseException as error:
+            if refused := refusal_of(error):
+                await self._fail(work.import_id, refused, fence=work.fence)
+                return
             await self._release(work)
             raise
 
@@ -249,8 +253,8 @@ class Pipeline:
         if held.cancel_requested and not work.cancel_requested and work.phase == "applying":
             return held  # nothing is loaded yet, and need not be
         moved = await job.do(connection, work, step, lease_seconds=self._lease_seconds if going_on else None)
-        if is_filed(moved) and not await repository.has_duplicates(connection, work.import_id):
-            if moved.phase != "filing" or moved.rows_staged:
+        if job.is_filed(moved) and not await repository.has_duplicates(connection, work.import_id):
+            if not job.is_loaded(moved):
                 return await self._end_cancelled(connection, work.import_id)
             finished = await repository.complete(connection, moved, datasets()[work.dataset].version)
             await self._publish(connection, finished, completed(finished))

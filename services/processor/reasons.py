@@ -1,6 +1,7 @@
 """Why an import fails.
 
 ImportBroken            ended at once, with the code that it names; never tried again by itself
+a value refused         ended at once: PostgreSQL would refuse it again (`refusal_of`)
 any other exception     tried again with growing pauses; after the last attempt `reason_of` names the code
 """
 
@@ -12,6 +13,7 @@ UNIQUE_VIOLATION = "23505"
 LOCK_NOT_AVAILABLE = "55P03"
 # SQLSTATE classes (PostgreSQL manual, appendix A): connection exception, operator intervention such as a shutdown.
 _AWAY = ("08", "57")
+_DATA = "22"  # data exception: out of range, not of its type
 
 
 class ImportBroken(Exception):
@@ -26,6 +28,14 @@ def sqlstate_of(error: BaseException) -> str | None:
     """PostgreSQL's code for an error, whether SQLAlchemy raised it or, as in a COPY, the driver; None if it is another's."""
     code: str | None = getattr(getattr(error, "orig", None) or error, "sqlstate", None)
     return code
+
+
+def refusal_of(error: BaseException) -> ImportBroken | None:
+    """What to call an error that another attempt would repeat, as PostgreSQL refuses a value; None if it may pass."""
+    if not (sqlstate_of(error) or "").startswith(_DATA):
+        return None
+    said = str(getattr(error, "orig", None) or error).splitlines()[0].rpartition(">: ")[2]
+    return ImportBroken("processing_failed", f"the database refused a value: {said[:200]}")
 
 
 def reason_of(error: BaseException) -> ImportBroken:

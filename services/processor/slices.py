@@ -178,7 +178,11 @@ class SliceReader:
         if self._checker is None:
             source = self._source
             self._checker = Checker(
-                source.dataset, source.columns, source.width, date_orders=self.slice.date_orders or {}
+                source.dataset,
+                source.columns,
+                source.width,
+                header=source.header,
+                date_orders=self.slice.date_orders or {},
             )
         return self._checker
 

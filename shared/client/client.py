@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -99,7 +100,7 @@ class PenstockClient:
         """
         if isinstance(file, Path):
             with file.open("rb") as stream:
-                name = file_name or file.name
+                name = file_name or os.fsencode(file.name).decode("utf-8", "replace")
                 return self.upload(
                     stream, dataset=dataset, source=source, file_name=name, fields=fields, on_sent=on_sent
                 )

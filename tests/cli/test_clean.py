@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,37 @@ def test_the_data_stay_the_same_and_clean_stays_clean(
         == CLEANED
     )
     assert (twice / "a.csv").read_bytes() == (once / "a.csv").read_bytes()
+
+
+def test_no_file_of_the_call_is_written_onto(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+    first, second = put(one / "x.csv", "a,b\n1,2\n"), put(two / "x.csv", "a,b\n3,4\n")
+    done = penstock("clean", first, second, "--out-dir", two)
+    assert done.returncode == FAILED
+    assert second.read_text() == "a,b\n3,4\n"
+    assert f"{first}: it would be written onto {second}, a file to clean" in done.stderr
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("command", ["clean", "inspect"])
+def test_a_pipe_is_refused_as_it_can_be_read_only_once(tmp_path: Path, command: str) -> None:
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    arguments = ("--out-dir", tmp_path / "out") if command == "clean" else ()
+    done = penstock(command, pipe, *arguments)
+    assert done.returncode == FAILED
+    assert done.stderr.startswith(f"{pipe}: It is no regular file")
+
+
+def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(tmp_path: Path) -> None:
+    file = put(tmp_path / os.fsdecode(b"\xff\x1b.csv"), "a,b\n1,2\n")
+    done = penstock("inspect", file)
+    assert done.returncode == 0
+    assert "\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}.csv" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["idna", "rot13", "base64", "undefined", "hex", "no-such"])
+def test_what_is_no_encoding_of_texts_is_none(name: str) -> None:
+    assert not only_python_knows(name)

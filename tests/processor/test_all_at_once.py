@@ -209,6 +209,29 @@ async def test_duplicates_of_books_count_as_row_errors(mill, most, status, dry_r
         assert await mill.database.fetchval("SELECT count(*) FROM processor.duplicates") == 0
 
 
+@pytest.mark.parametrize("options", [{"max_rejected": 0}, {"max_rejected_share": 0.5, "atomic": True}])
+@pytest.mark.parametrize("slice_bytes", SLICES)
+async def test_a_file_of_duplicates_only_is_refused_as_well(mill, options, slice_bytes):
+    content = books(good(0), good(1), good(2))
+    await mill.load(content)
+    work = await mill.load(content, mill.pipeline(slice_bytes=slice_bytes), options=options)
+    assert (work["status"], work["error_code"]) == ("failed", "too_many_rejected")
+    assert (work["rows_processed"], work["rows_duplicate"]) == (3, 3)
+    assert await mill.stages() == []
+
+
+async def test_a_refused_import_that_is_cancelled_ends_cancelled(mill):
+    content = books(good(0), good(1))
+    await mill.load(content)
+    import_id = await mill.take_on(content, options={"max_rejected": 0})
+    pipeline = mill.pipeline()
+    while (await mill.work(import_id))["phase"] != "filing":
+        await pipeline.process(command(import_id, (await mill.work(import_id))["commanded"]))
+    await pipeline.cancel(cancel_command(import_id))
+    work = await mill.finish(import_id, pipeline)
+    assert (work["status"], work["rows_duplicate"]) == ("cancelled", 2)
+
+
 async def test_a_later_record_that_overwrites_is_no_row_error(mill):
     work = await mill.load("sku,name\na,x\na,y\na,z\n", dataset="products", options={"max_rejected": 0})
     assert (work["status"], work["rows_duplicate"]) == ("completed", 2)

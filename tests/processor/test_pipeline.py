@@ -148,6 +148,17 @@ async def test_files_at_the_edge(mill, content, expected, slice_bytes):
     )
 
 
+@pytest.mark.parametrize("slice_bytes", SLICES)
+async def test_a_header_that_comes_again_is_no_record(mill, slice_bytes):
+    content = "sku,name,note\nA,Bolt,x\n\ufeffsku, name ,note\nB,Nut,x\nsku,Real,note\n"
+    positions = {"columns": {"sku": 0, "name": 1}, "column_count": 3, "header": ("sku", "name", "note")}
+    import_id = await mill.take_on(content, dataset="products", **positions)
+    work = await mill.finish(import_id, mill.pipeline(slice_bytes=slice_bytes))
+    assert [row["sku"] for row in await mill.records("products")] == ["A", "B", "sku"]
+    [error] = await mill.errors(import_id)
+    assert (error["code"], error["row_number"], work["rows_rejected"]) == ("header_repeated", 2, 1)
+
+
 async def test_windows_1252_is_stored_and_reported_as_it_was_meant(mill):
     import_id = await mill.take_on(
         f"{HEADER}\nBücher,Äuthor,{ISBNS[0]},2000\nÜber,ß,1,2000\n".encode("cp1252")

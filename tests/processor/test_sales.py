@@ -194,3 +194,13 @@ async def test_a_dry_run_of_sales_moves_nothing(mill):
     assert balance(work)["inserted"] == 1
     assert await stock_of(mill) == {"a": 10, "b": None, "d": 0}
     assert (await mill.records("sales"), await mill.records("customers")) == ([], [])
+
+
+async def test_no_stock_can_be_sold_beyond_what_a_number_holds(mill):
+    await mill.load(
+        "sku,name,stock_quantity\na,Bolt,1000000000000\nb,Nut,9223372036854775807\n", dataset="products"
+    )
+    work = await sell(mill, *(sale(str(number), "a", 10**9) for number in range(20)), sale("x", "a", 10**10))
+    assert (balance(work)["inserted"], work["rows_rejected"]) == (20, 1)
+    assert await stock_of(mill) == {"a": 10**12 - 20 * 10**9}
+    assert [error["code"] for error in await mill.errors(work["import_id"])] == ["above_maximum"]

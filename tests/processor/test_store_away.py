@@ -115,3 +115,19 @@ async def test_an_atomic_import_survives_it_too(mill):
     assert await mill.records() == []
     await pipeline.retry(retry_command(import_id))
     assert balance(await mill.finish(import_id, pipeline))["inserted"] == 4
+
+
+async def test_what_the_database_refuses_is_not_tried_again(mill):
+    import_id = await mill.take_on(products(), dataset="products")
+    await mill.database.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$"
+        " BEGIN RAISE numeric_value_out_of_range USING MESSAGE = 'integer out of range'; END $$;"
+        " CREATE TRIGGER refuse BEFORE INSERT ON data.products FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+    await mill.pipeline(slice_bytes=1 << 20).process(command(import_id, 0))
+    work = await mill.work(import_id)
+    assert (work["status"], work["error_code"]) == ("failed", "processing_failed")
+    assert work["error_message"] == "the database refused a value: integer out of range"
+    await mill.database.execute("DROP TRIGGER refuse ON data.products")
+    await mill.pipeline().retry(retry_command(import_id))
+    assert (await mill.finish(import_id))["status"] == "completed"

@@ -18,6 +18,10 @@ from shared.reading.batch import RecordBatch
 from shared.reading.errors import ReadFault
 
 _NO_ORDERS: Mapping[str, DateOrder] = MappingProxyType({})
+_MARK = "\ufeff"  # byte order mark
+_HEADER_AGAIN = Fault(
+    "header_repeated", "this is the header again", hint="remove it; where files are joined, keep one header"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Checker:
     Args:
         columns: Position of each dataset column in a record, from 0.
         width: How many columns the header has.
+        header: Its names; empty if the file has none.
         date_orders: How dates such as 03/04/2024 are read, by column; one that is not in it has no order.
         now: What `today` and `next-year` are seen from.
 
@@ -60,6 +65,7 @@ class Checker:
         columns: Mapping[str, int],
         width: int,
         *,
+        header: Sequence[str] = (),
         date_orders: Mapping[str, DateOrder] = _NO_ORDERS,
         now: datetime | None = None,
     ) -> None:
@@ -70,6 +76,7 @@ class Checker:
         self._width = width
         self._positions = [columns[field.name] for field in self.fields]
         self._shortest = max(self._positions) + 1
+        self._names = [header[position].strip() for position in self._positions] if header else []
         composite = dataset.primary_key if len(dataset.primary_key) > 1 else ()
         moment = now or datetime.now(UTC)
         self._columns = [
@@ -95,6 +102,8 @@ class Checker:
                 faults[index] = faults.get(index, ()) + cast("Faults", found[place])
             results.append(found)
         self._check_alternatives(results, indexes, faults)
+        for place in self._headers_again(shaped):
+            faults[indexes[place]] = (_HEADER_AGAIN,)
         if faults:
             right = [index not in faults for index in indexes]
             indexes = list(compress(indexes, right))
@@ -124,6 +133,19 @@ class Checker:
         indexes = [index for index in range(len(rows)) if index not in faults] if faults else range(len(rows))
         rows = [rows[index] for index in indexes] if faults else rows
         return [list(map(itemgetter(position), rows)) for position in self._positions], indexes, faults
+
+    def _headers_again(self, shaped: Sequence[Sequence[str]]) -> list[int]:
+        """Which records are the header once more, as where files were joined: maybe with the mark that one began with."""
+        if not self._names:
+            return []
+        place = self._keys[0]
+        name = self._names[place]
+        marked = _MARK + name
+        return [
+            index
+            for index, cell in enumerate(shaped[place])
+            if cell in (name, marked) and self._names == [_bare(cells[index]) for cells in shaped]
+        ]
 
     def _shape_fault(self, row: Sequence[str]) -> Faults:
         cells = len(row)
@@ -176,6 +198,10 @@ def _numbers(first: int, indexes: Sequence[int]) -> Sequence[int]:
     if isinstance(indexes, range):
         return range(first, first + len(indexes))
     return [first + index for index in indexes]
+
+
+def _bare(cell: str) -> str:
+    return cell.removeprefix(_MARK).strip()
 
 
 def _read_fault(fault: ReadFault) -> Fault:

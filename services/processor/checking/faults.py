@@ -14,6 +14,7 @@ CheckCode = Literal[
     "date_order_mixed",
     "email_invalid",
     "extra_cell",
+    "header_repeated",
     "isbn_invalid",
     "missing_cell",
     "not_a_boolean",
