@@ -12,8 +12,7 @@ from services.processor.checking import Fault
 from shared.contracts.dialect import Dialect
 from shared.contracts.error_file import REMARKS
 from shared.reading.batch import RecordBatch
-from shared.reading.splitting import split_lines
-from shared.reading.structure import lines_in
+from shared.reading.splitting import split_cut_off
 
 _PLAIN = '"'
 
@@ -88,8 +87,7 @@ class ErrorFileWriter:
 
 def fields_of(raw: str, dialect: Dialect) -> Sequence[str]:
     """The cells of one record from its text in the file."""
-    rows, _ = split_lines(raw, lines_in(raw), dialect, only_first=True)
-    return rows[-1]
+    return split_cut_off(raw, dialect)
 
 
 def _said(faults: Sequence[Fault]) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from shared.contracts.dialect import Dialect
 from shared.contracts.options import DateOrder
 from shared.reading.batch import Checkpoint, RecordBatch
 from shared.reading.records import RecordReader
+from shared.reading.structure import own_escape
 
 # A file of two-byte records has four million of them in 8 MiB: this bounds what a slice takes of memory and time.
 RECORDS_A_SLICE = 200_000
@@ -241,8 +242,17 @@ class SliceReader:
         ]
 
     def _raw(self, batch: RecordBatch, index: int, most: int | None = None) -> str:
-        text = batch.raw(index)[:most].decode(self._source.dialect.encoding, "replace")
-        return _LINE_END.sub("", text)  # one only: the line end before it may be escaped, and so data
+        return raw_text(batch.raw(index)[:most], self._source.dialect)
+
+
+def raw_text(raw: bytes, dialect: Dialect) -> str:
+    """A record's text without the line end behind it; what does not decode is replaced."""
+    text = raw.decode(dialect.encoding, "replace")
+    bare = _LINE_END.sub("", text)
+    # Where nothing is quoted a line end may be escaped: then it is data, also at the end of the file.
+    escape = "" if dialect.quote else own_escape(dialect)
+    escapes = len(bare) - len(bare.rstrip(escape)) if escape else 0
+    return text if escapes % 2 else bare
 
 
 def row_error(

@@ -15,7 +15,7 @@ class RecordEnd:
     def __init__(self, dialect: Dialect, structure: Structure) -> None:
         self._quote = structure.quote
         self._around = frozenset((structure.delimiter,))
-        self._is_plain = len(structure.delimiter + self._quote) == 2 and dialect.escape == dialect.quote
+        self._is_plain = len(structure.delimiter) == len(self._quote) == 1 and dialect.escape == dialect.quote
         self._quoted = False
         self._at_start = bool(self._quote)
         self._undecided = ""  # the end of the last piece; it holds no line end

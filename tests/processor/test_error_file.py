@@ -9,8 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
 
+from services.processor.error_file import fields_of
+from services.processor.slices import raw_text
 from shared.contracts.dialect import Dialect
 from shared.reading.dialect import HEAD_BYTES, detect
+from shared.reading.mending import is_regular
 from shared.reading.records import RecordReader
 from tests.processor.conftest import HEADERS
 from tests.processor.given import SLICES, on_real_servers
@@ -209,3 +212,40 @@ async def test_a_record_that_is_no_text_is_shown_as_well_as_can_be(mill):
     assert work["rows_rejected"] == 2
     _, *found = read(await mill.error_file(work["import_id"]), Dialect())
     assert [row[0] for row in found] == ["\ufffd\ufffd", "a\N{SYMBOL FOR NULL}b"]
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        *DIALECTS.values(),
+        Dialect(delimiter="\t", quote="", escape="\\"),
+        Dialect(delimiter=", ", escape="\\"),
+    ],
+    ids=str,
+)
+@given(st.text(st.sampled_from([*"ab ,;|\t'\"\\\n\r", "ü"]), max_size=16))
+@example("9783522177504\tb\t1973\tA long\\\ntitle\n")
+@example("x\\\n")
+@example("x\\\\\n")
+def test_a_record_is_read_again_from_its_text(dialect, text):
+    content = (b"\xff\xfe" if dialect.start_byte else b"") + text.encode(dialect.encoding)
+    reader = RecordReader(dialect.model_copy(update={"header_rows": 0}))
+    for batch in [*reader.feed(content), *reader.finish()]:
+        for index, fields in enumerate(batch.fields):
+            raw = batch.raw(index)
+            regular = not dialect.quote or is_regular(raw.decode(dialect.encoding, "replace"), dialect)
+            if index not in batch.faults and regular:
+                assert list(fields_of(raw_text(raw, dialect), dialect)) == list(fields)
+
+
+async def test_a_duplicate_with_an_escaped_line_end_is_reported(mill):
+    dialect = Dialect(delimiter="\t", quote="", escape="\\")
+    record = "9783522177504\tb\t1973\tA long\\\ntitle\n"
+    places = {"columns": {"isbn": 0, "author": 1, "publication_year": 2, "title": 3}, "column_count": 4}
+    content = "isbn\tauthor\tpublication_year\ttitle\n" + record * 2
+    header = ("isbn", "author", "publication_year", "title")
+    import_id = await mill.take_on(content, dialect=dialect, header=header, **places)
+    work = await mill.finish(import_id)
+    assert (work["status"], work["rows_inserted"], work["rows_duplicate"]) == ("completed", 1, 1)
+    _, [*found] = read(await mill.error_file(import_id), Dialect(delimiter="\t"))
+    assert found[:4] == ["9783522177504", "b", "1973", "A long\ntitle"]

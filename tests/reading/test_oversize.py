@@ -169,3 +169,15 @@ def test_what_is_read_again_is_a_few_times_the_file(data, monkeypatch):
     assert sum(map(len, batches(reader, data, [BLOCK]))) > 0
     assert reader.checkpoint.byte_offset == len(data)
     assert split <= 8 * len(data)
+
+
+@pytest.mark.parametrize("sizes", [[1], [50], [10_000]])
+@pytest.mark.parametrize("escape", ["", "\\"])
+def test_a_long_record_without_quotes_under_a_delimiter_of_several_characters(sizes, escape):
+    dialect = Dialect(delimiter="||", quote="", escape=escape, header_rows=0)
+    lines = [b"1||2\n", b"3||" + b"x|" * 200 + b"\n", b"5||6\n"]
+    assert summary(b"".join(lines), dialect, sizes=sizes, limit=100) == [
+        (1, 1, 5, None),
+        (2, 2, len(lines[1]), "record_too_large"),
+        (3, 3, 5, None),
+    ]
