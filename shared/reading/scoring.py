@@ -85,8 +85,8 @@ def best_escape(text: str, scored: Score, *, complete: bool) -> Score:
 
 def _other_escapes(text: str, scored: Score) -> list[str]:
     """What may make a quote plain beside a doubled one: a backslash, or nothing where quotes stand alone in cells."""
-    quote = scored.candidate.quote
-    escapes = ["\\"] if "\\" + quote in text else []
+    quote, delimiter = scored.candidate.quote, scored.candidate.delimiter
+    escapes = ["\\"] if "\\" + quote in text and "\\" not in delimiter else []
     if scored.evenness < 1 or _quotes_inside(scored).lone >= _LONE_QUOTES:
         escapes.append("")
     return escapes

@@ -2,7 +2,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from shared.contracts.datasets import datasets
@@ -271,6 +271,7 @@ def test_what_cannot_be_given_is_refused(wrong):
     quote=st.none() | st.sampled_from(["", '"', "'", "#", "^", "*", "[", "]", "-", "\\", "a", ",", "none"]),
     escape=st.none() | st.sampled_from(["", "\\", "doubled", "^", "*", "]", "-", ",", '"']),
 )
+@example(sample='"a\\"b"\\b\n' * 10, delimiter="\\", quote=None, escape=None)
 def test_whatever_signs_are_given_a_dialect_has_them_or_the_request_is_wrong(
     sample, delimiter, quote, escape
 ):
