@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
@@ -135,6 +135,7 @@ class SliceReader:
         self._start = checkpoint
         self._errors_wanted = errors_wanted
         self._reader = RecordReader(source.dialect, checkpoint, width=source.width)
+        self._scout = RecordReader(source.dialect, checkpoint, width=source.width)
         self._errors = source.error_file()
         self._keeps_origin = source.dataset.on_duplicate == "reject"
         self._checker: Checker | None = None
@@ -147,13 +148,9 @@ class SliceReader:
     def feed(self, block: bytes, *, at_end: bool) -> None:
         """Take in the records that are complete with `block`; the file ends behind it if `at_end`."""
         batches = chain(self._reader.feed(block), self._reader.finish() if at_end else ())
-        records: Iterable[RecordBatch] = (batch for batch in batches if not batch.is_header)
         if self.slice.date_orders is None:
-            first = list(records)  # dates are read as this block, not its first record, says they are
-            if first:
-                self._decide_date_orders(first)
-            records = first
-        for batch in records:
+            self._decide_date_orders(block, at_end=at_end)
+        for batch in (batch for batch in batches if not batch.is_header):
             self._add(batch)
             if self.slice.records >= RECORDS_A_SLICE:
                 self.slice.checkpoint = batch.checkpoint
@@ -169,11 +166,16 @@ class SliceReader:
     def _finish(self) -> None:
         self.slice.staged.sort()
 
-    def _decide_date_orders(self, batches: Sequence[RecordBatch]) -> None:
+    def _decide_date_orders(self, block: bytes, *, at_end: bool) -> None:
+        """Read the block once before: its dates are read as all of it, not its first record, says they are."""
         source = self._source
-        self.slice.date_orders = date_orders_of(
-            source.dataset, source.columns, source.width, batches, source.date_order
-        )
+        batches = chain(self._scout.feed(block), self._scout.finish() if at_end else ())
+        records = (batch for batch in batches if not batch.is_header)
+        first = next(records, None)
+        if first is not None:
+            self.slice.date_orders = date_orders_of(
+                source.dataset, source.columns, source.width, chain((first,), records), source.date_order
+            )
 
     def _checker_now(self) -> Checker:
         if self._checker is None:

@@ -17,7 +17,7 @@ from shared.reading.places import Places, RegularPlaces
 from shared.reading.skipping import RecordEnd
 from shared.reading.splitting import Cells, split_cut_off, split_lines, split_regular
 from shared.reading.structure import Structure, decoded, line_ends, lines_in
-from shared.reading.tables import TableEnd, first_table
+from shared.reading.tables import GAP_ROWS, TableEnd, first_table
 
 __all__ = ["MAX_RECORD_BYTES", "Checkpoint", "Position", "Record", "RecordBatch", "RecordReader", "TableEnd"]
 
@@ -26,6 +26,7 @@ PIECE_BYTES = 1 << 17  # some 1,000 records of 130 bytes: what is made of them f
 
 _ROWS_A_BATCH = PIECE_BYTES // 2  # as many as a usual window may hold; one made larger may hold far more
 _REGULAR_SKIPPED = 7  # windows read the general way after one not regular, until the quick way is tried again
+_BLANK_KEPT = 4 * GAP_ROWS  # characters: twice as many blank lines, or as many that end with CRLF
 _BYTES_COMPARED = 1 << 16  # behind a quote that stays open, to tell a long value from records
 
 
@@ -174,6 +175,9 @@ class RecordReader:
     def _general_batch(self, data: bytes, *, final: bool, last: bool) -> RecordBatch | None:
         """The records in `data`, which ends with a line, that are certain to belong to the first table."""
         text = decoded(data, self._dialect.encoding)
+        if text is not None and len(text) > _BLANK_KEPT and not final and not text.strip("\r\n"):
+            self._pass_over_blank(text)
+            return None
         shown = str(data, self._dialect.encoding, "replace") if text is None else text
         rows, ends = split_lines(shown, lines_in(shown), self._dialect)
         if not rows:
@@ -195,6 +199,11 @@ class RecordReader:
         if self.table_end is not None:
             self._pending.clear()
         return batch if batch is None or (text is not None and "\0" not in text) else self._examined(batch)
+
+    def _pass_over_blank(self, text: str) -> None:
+        """Pass over blank lines but for the last ones, by which it is decided whether a table ends with them."""
+        passed = text[:-_BLANK_KEPT].removesuffix("\r")  # the LF of the same line end may be behind it
+        self._pass_over(self._structure.length(passed), lines=line_ends(passed))
 
     def _header(self, data: bytes) -> RecordBatch | None:
         """The first record in `data`, as a record of the header."""

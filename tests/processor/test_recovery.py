@@ -1,13 +1,18 @@
 """What keeps one bad file, or one bad moment, from harming more than itself."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 
 from services.processor import slices
 from services.processor.pipeline import MAX_TRIES
+from services.processor.slices import SliceReader, Source
+from shared.contracts.datasets import datasets
+from shared.contracts.dialect import Dialect
 from shared.contracts.events import SliceProcess
-from tests.processor.conftest import command
+from shared.reading.batch import Checkpoint
+from tests.processor.conftest import HEADERS, command
 from tests.processor.test_leases import GatedObjects, products
 
 
@@ -75,3 +80,23 @@ async def test_a_start_asks_again_for_what_is_unfinished(mill, done):
     await mill.database.execute("TRUNCATE bus.outbox")  # the broker has lost everything
     await pipeline.resume()
     assert [event.data for event in await mill.events()] == [SliceProcess(import_id=unfinished, slice=done)]
+
+
+def test_memory_of_bad_records_is_bounded_in_the_first_slice_too():
+    """Each record is bad; 60 times the block's size are the messages in the error file, which names each record."""
+    source = Source(
+        dataset=datasets()["books"],
+        dialect=Dialect(),
+        columns={"title": 0, "author": 1, "isbn": 2, "publication_year": 3},
+        width=4,
+        header=("title", "author", "isbn", "publication_year"),
+        date_order=None,
+    )
+    block = HEADERS["books"].encode() + b"\n" + b"\0,a\n" * 50_000
+    reader = SliceReader(source, Checkpoint(), errors_wanted=10, date_orders=None)
+    tracemalloc.start()
+    reader.feed(block, at_end=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert reader.slice.rejected == 50_000
+    assert peak < 100 * len(block)

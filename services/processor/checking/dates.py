@@ -5,7 +5,7 @@ be day first); without either it is a row error. Years have four digits: 03/04/2
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
@@ -184,7 +184,7 @@ def date_orders_of(
     dataset: Dataset,
     columns: Mapping[str, int],
     width: int,
-    batches: Sequence[RecordBatch],
+    batches: Iterable[RecordBatch],
     given: DateOrder | None,
 ) -> dict[str, DateOrder]:
     """In which order the dates of each column are written.
@@ -192,7 +192,7 @@ def date_orders_of(
     Args:
         columns: Position of each dataset column in a record, from 0.
         width: How many columns the header has; records with more or fewer cells prove nothing.
-        batches: Records to take evidence from.
+        batches: Records to take evidence from; not looked at where none is needed.
         given: What the import says, for all columns; evidence is not asked then.
 
     Returns:
@@ -203,14 +203,17 @@ def date_orders_of(
         for field in dataset.file_fields
         if field.name in columns and field.type in {"date", "datetime"} and field.format == "any"
     ]
-    if given is not None:
-        return {field.name: given for field in mixed}
-    proven = {field.name: _proven(batches, columns[field.name], width) for field in mixed}
+    if given is not None or not mixed:
+        return {field.name: given for field in mixed if given is not None}
+    proven: dict[str, set[DateOrder]] = {field.name: set() for field in mixed}
+    for batch in batches:
+        for name, orders in proven.items():
+            orders.update(_proven(batch, columns[name], width))
     return {name: orders.pop() for name, orders in proven.items() if len(orders) == 1}
 
 
-def _proven(batches: Sequence[RecordBatch], position: int, width: int) -> set[DateOrder]:
-    values = {row[position] for batch in batches for row in batch.fields if len(row) == width}
+def _proven(batch: RecordBatch, position: int, width: int) -> set[DateOrder]:
+    values = {row[position] for row in batch.fields if len(row) == width}
     found = (_YEAR_LAST.fullmatch(value.strip()) for value in values if len(value) <= MAX_LENGTH)
     orders = {_order_of(int(match["one"]), int(match["two"])) for match in found if match}
     return {order for order in orders if order is not None}
