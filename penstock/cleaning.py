@@ -3,7 +3,7 @@
 import codecs
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +57,12 @@ def run(order: Order) -> int:
         OSError: the folder cannot be made.
     """
     order.out_dir.mkdir(parents=True, exist_ok=True)
+    inputs = set(map(_identity, order.files))
     written: set[Path] = set()
     failed = False
     for file in order.files:
         try:
-            _clean(file, order, written)
+            _clean(file, order, inputs, written)
         except (
             NotCleaned,
             OSError,
@@ -82,13 +83,22 @@ def _reason(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _clean(file: Path, order: Order, written: set[Path]) -> None:
+def _identity(file: Path) -> tuple[int, int] | None:
+    """What tells the file from any other, whatever names it has; None if it cannot be looked at."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _clean(file: Path, order: Order, inputs: Collection[tuple[int, int] | None], written: set[Path]) -> None:
     name = file.name[: -len(".gz")] if file.suffix.lower() == ".gz" else file.name
     target = order.out_dir / name
     if target in written:
         raise NotCleaned(f"another file of this call was written to {shown(target)} already")
-    if target.exists() and any(other.exists() and target.samefile(other) for other in order.files):
-        onto = "itself" if target.samefile(file) else f"{shown(target)}, a file to clean"
+    if (known := _identity(target)) is not None and known in inputs:
+        onto = "itself" if known == _identity(file) else f"{shown(target)}, a file to clean"
         raise NotCleaned(f"it would be written onto {onto}; give another --out-dir")
     partial = order.out_dir / f".{name}.partial"
     try:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from unicodedata import category
 
 from shared.reading.dialect import HEAD_BYTES, Detected, DialectOverrides, detect
 from shared.reading.encoding import EncodingEvidence
@@ -21,9 +22,9 @@ MAX_RATIO = 2_000
 
 
 def shown(path: Path) -> str:
-    """`path` as it can be printed: the system allows any bytes in a name."""
+    """`path` as it can be printed: the system allows any bytes in a name, also those of control characters."""
     name = os.fsencode(path).decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    return "".join("\N{REPLACEMENT CHARACTER}" if category(letter) == "Cc" else letter for letter in name)
 
 
 @dataclass(frozen=True)

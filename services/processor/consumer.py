@@ -19,7 +19,7 @@ def subscriptions(engine: AsyncEngine, bus: Bus, pipeline: Pipeline) -> tuple[Su
         command = SliceProcess(import_id=uploaded.import_id, slice=0)
         await bus.publish(connection, bus.event(command, tenant=event.tenant, subject=uploaded.import_id))
 
-    # Only the first is `once`: the others hold by conditions in their own SQL, and a slice is no single transaction.
+    # A slice is no single transaction: it holds by the lease and the checkpoint instead.
     imports = Subscription(
         PROCESSOR_IMPORTS,
         handlers={
@@ -30,7 +30,11 @@ def subscriptions(engine: AsyncEngine, bus: Bus, pipeline: Pipeline) -> tuple[Su
     )
     commands = Subscription(
         PROCESSOR_COMMANDS,
-        handlers={"import.cancel": pipeline.cancel, "import.retry": pipeline.retry},
+        handlers={
+            # A command that comes again must not touch the run behind the one it was meant for.
+            "import.cancel": once(engine, inbox, PROCESSOR_COMMANDS, pipeline.cancel),
+            "import.retry": once(engine, inbox, PROCESSOR_COMMANDS, pipeline.retry),
+        },
         on_exhausted=pipeline.give_up,
     )
     return imports, commands

@@ -1,12 +1,12 @@
 """COPY into PostgreSQL, the fastest way in, by the driver itself: its own errors come through (`sqlstate_of`).
 
-asyncpg 0.31 waits for room in its send buffer, and goes on waiting when the connection is lost meanwhile: a COPY under
+asyncpg (0.32) waits for room in its send buffer, and goes on waiting when the connection is lost meanwhile: a COPY under
 which the database dies would never end. Here it ends with the connection.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -51,7 +51,8 @@ async def _driver_of(connection: AsyncConnection) -> AsyncIterator[Any]:
         async with asyncio.timeout(None) as connected:
 
             def lost(_: object) -> None:
-                connected.reschedule(0)
+                with suppress(RuntimeError):  # it was just left
+                    connected.reschedule(0)
 
             driver.add_termination_listener(lost)
             try:

@@ -245,6 +245,9 @@ class Job:
         limited = options.max_rejected is not None or options.max_rejected_share is not None
         if not limited or self._dataset.on_duplicate != "reject":
             return None
+        if not options.dry_run:
+            # What is judged now must still hold when it is loaded.
+            await repository.lock_tables(connection, work, self._merge.tables)
         judging = await connection.begin_nested()
         judged = await load_all_at_once(connection, work, self._merge, dry_run=True)
         if excess(options, work, self._refused(work) + judged.duplicate) is None:

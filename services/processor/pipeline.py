@@ -127,36 +127,32 @@ class Pipeline:
                 log.warning("import.abandoned", import_id=str(work.import_id), slice=work.slice)
                 await self._command(connection, work)
 
-    async def cancel(self, event: Event[ImportCancel]) -> None:
+    async def cancel(self, connection: AsyncConnection, event: Event[ImportCancel]) -> None:
         """End the import within one slice; one that has ended stays as it is.
 
         Raises:
             Later: it is not known yet, or a transaction has it in hand.
         """
         import_id = event.data.import_id
-        async with self._engine.begin() as connection:
-            if await repository.find(connection, import_id) is None:
-                raise Later(BUSY_SECONDS)
-            try:
-                work = await repository.request_cancel(connection, import_id)
-            except repository.Locked as error:
-                raise Later(BUSY_SECONDS) from error
-            if work is None:
-                return
-            if await repository.has_duplicates(connection, import_id):
-                await self._command(
-                    connection, work
-                )  # to be filed first; the last command may be minutes away
-            else:
-                await self._end_cancelled(connection, import_id)
+        if await repository.find(connection, import_id) is None:
+            raise Later(BUSY_SECONDS)
+        try:
+            work = await repository.request_cancel(connection, import_id)
+        except repository.Locked as error:
+            raise Later(BUSY_SECONDS) from error
+        if work is None:
+            return
+        if await repository.has_duplicates(connection, import_id):
+            await self._command(connection, work)  # to be filed first; the last command may be minutes away
+        else:
+            await self._end_cancelled(connection, import_id)
 
-    async def retry(self, event: Event[ImportRetry]) -> None:
+    async def retry(self, connection: AsyncConnection, event: Event[ImportRetry]) -> None:
         """Take a failed import up again at its checkpoint; any other stays as it is."""
-        async with self._engine.begin() as connection:
-            work = await repository.resume(connection, event.data.import_id)
-            if work is not None:
-                await self._publish(connection, work, resumed(work))
-                await self._command(connection, work)
+        work = await repository.resume(connection, event.data.import_id)
+        if work is not None:
+            await self._publish(connection, work, resumed(work))
+            await self._command(connection, work)
 
     async def give_up(self, event: AnyEvent, error: BaseException) -> None:
         """End the import that `event` is about as failed, after the last attempt at it."""

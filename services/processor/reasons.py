@@ -1,9 +1,11 @@
 """Why an import fails.
 
 ImportBroken            ended at once, with the code that it names; never tried again by itself
-a value refused         ended at once: PostgreSQL would refuse it again (`refusal_of`)
+a value refused         ended at once, as PostgreSQL would refuse it again (`refusal_of`)
 any other exception     tried again with growing pauses; after the last attempt `reason_of` names the code
 """
+
+import re
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -34,7 +36,7 @@ def refusal_of(error: BaseException) -> ImportBroken | None:
     """What to call an error that another attempt would repeat, as PostgreSQL refuses a value; None if it may pass."""
     if not (sqlstate_of(error) or "").startswith(_DATA):
         return None
-    said = str(getattr(error, "orig", None) or error).splitlines()[0].rpartition(">: ")[2]
+    said = re.sub(r"^<class .*?>: ", "", str(getattr(error, "orig", None) or error)).partition("\n")[0]
     return ImportBroken("processing_failed", f"the database refused a value: {said[:200]}")
 
 

@@ -58,15 +58,20 @@ async def unfinished(connection: AsyncConnection) -> Sequence[Work]:
 async def abandoned(connection: AsyncConnection, owner: int, in_hand: Collection[UUID]) -> Sequence[Work]:
     """Every import that is leased and yet in nobody's hands: perhaps its command went with whoever held it.
 
+    One that a transaction holds is in somebody's hands, though its lease may be over: a large one ends in minutes.
+
     Args:
         connection: Of the transaction.
         owner: The process that asks.
         in_hand: What it does have in hand; a lease that it has for another import is left over.
     """
     over = imports.c.leased_until < func.clock_timestamp()
-    left = (imports.c.lease_owner == owner) & imports.c.import_id.not_in(in_hand)
-    leased = select(imports).where(imports.c.status == "processing", over | left)
-    return (await connection.execute(leased)).all()
+    leased = select(imports).where(
+        imports.c.status == "processing",
+        over | (imports.c.lease_owner == owner),
+        imports.c.import_id.not_in(in_hand),
+    )
+    return (await connection.execute(leased.with_for_update(skip_locked=True))).all()
 
 
 async def claim(

@@ -135,7 +135,7 @@ class SliceReader:
         self._start = checkpoint
         self._errors_wanted = errors_wanted
         self._reader = RecordReader(source.dialect, checkpoint, width=source.width)
-        self._scout = RecordReader(source.dialect, checkpoint, width=source.width)
+        self._scout: RecordReader | None = None
         self._errors = source.error_file()
         self._keeps_origin = source.dataset.on_duplicate == "reject"
         self._checker: Checker | None = None
@@ -169,6 +169,8 @@ class SliceReader:
     def _decide_date_orders(self, block: bytes, *, at_end: bool) -> None:
         """Read the block once before: its dates are read as all of it, not its first record, says they are."""
         source = self._source
+        if self._scout is None:
+            self._scout = RecordReader(source.dialect, self._start, width=source.width)
         batches = chain(self._scout.feed(block), self._scout.finish() if at_end else ())
         records = (batch for batch in batches if not batch.is_header)
         first = next(records, None)

@@ -26,7 +26,9 @@ PIECE_BYTES = 1 << 17  # some 1,000 records of 130 bytes: what is made of them f
 
 _ROWS_A_BATCH = PIECE_BYTES // 2  # as many as a usual window may hold; one made larger may hold far more
 _REGULAR_SKIPPED = 7  # windows read the general way after one not regular, until the quick way is tried again
-_BLANK_KEPT = 4 * GAP_ROWS  # characters: twice as many blank lines, or as many that end with CRLF
+_BLANK_KEPT = (
+    4 * GAP_ROWS
+)  # characters of a run of blank lines: more lines than are looked at, also with CRLF
 _BYTES_COMPARED = 1 << 16  # behind a quote that stays open, to tell a long value from records
 
 

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.processor import repository
+from services.processor.consumer import subscriptions
 from services.processor.pipeline import Pipeline
 from shared.contracts.datasets import datasets
 from shared.contracts.dialect import Dialect
@@ -129,6 +130,18 @@ class Mill:
                 return work
             await pipeline.process(command(import_id, work["commanded"]))
         pytest.fail(f"{records} records were not read within 1000 slices")
+
+    async def cancel(self, import_id: UUID, pipeline: Pipeline | None = None) -> None:
+        """Have the consumer hear that the import is to end."""
+        await self._hear(cancel_command(import_id), pipeline)
+
+    async def retry(self, import_id: UUID, pipeline: Pipeline | None = None) -> None:
+        """Have the consumer hear that the failed import is to go on."""
+        await self._hear(retry_command(import_id), pipeline)
+
+    async def _hear(self, command: AnyEvent, pipeline: Pipeline | None) -> None:
+        _, commands = subscriptions(self.engine, self.bus, pipeline or self.pipeline())
+        await commands.handlers[command.type](command)
 
     async def load(self, content: bytes | str, pipeline: Pipeline | None = None, **options: Any) -> Any:
         return await self.finish(await self.take_on(content, **options), pipeline)

@@ -7,8 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
 
+from services.processor import job
 from shared.contracts.dialect import Dialect
-from tests.processor.conftest import HEADERS, cancel_command, command, retry_command
+from shared.platform.bus import Later
+from tests.processor.conftest import HEADERS, command
 from tests.processor.given import (
     MIXED,
     SLICES,
@@ -109,7 +111,7 @@ async def begin_atomic(mill, content, **changes):
 async def test_an_atomic_import_that_is_cancelled_leaves_nothing(mill):
     import_id, pipeline = await begin_atomic(mill, books("bad", *map(good, range(5))))
     assert len(await mill.stages()) == 1
-    await pipeline.cancel(cancel_command(import_id))
+    await mill.cancel(import_id, pipeline)
     work = await mill.work(import_id)
     assert (work["status"], work["rows_staged"]) == ("cancelled", 0)
     assert balance(work) == {"inserted": 0, "updated": 0, "unchanged": 0, "duplicate": 0, "rejected": 1}
@@ -125,7 +127,7 @@ async def test_an_atomic_import_that_failed_goes_on_at_its_checkpoint(mill):
     [told] = await mill.events("import.failed")
     assert told.data.rows_processed == 0, "what waits to be loaded was not processed"
     assert await mill.records() == []
-    await pipeline.retry(retry_command(import_id))
+    await mill.retry(import_id, pipeline)
     going_on = await mill.work(import_id)
     assert (going_on["byte_offset"], going_on["rows_staged"]) == (
         stopped["byte_offset"],
@@ -177,7 +179,7 @@ async def test_an_import_over_its_limit_fails_with_nothing_visible(mill, limit, 
     assert failed.data.rows_processed == failed.data.rows_rejected == work["rows_rejected"] > 0
     assert (await mill.records(), await mill.changes(work["import_id"]), await mill.stages()) == ([], [], [])
     assert (await mill.error_file(work["import_id"])).count(b"bad") == work["rows_rejected"]
-    await pipeline.retry(retry_command(work["import_id"]))
+    await mill.retry(work["import_id"], pipeline)
     assert (await mill.work(work["import_id"]))["status"] == "failed", "it would fail in the same way"
 
 
@@ -227,7 +229,7 @@ async def test_a_refused_import_that_is_cancelled_ends_cancelled(mill):
     pipeline = mill.pipeline()
     while (await mill.work(import_id))["phase"] != "filing":
         await pipeline.process(command(import_id, (await mill.work(import_id))["commanded"]))
-    await pipeline.cancel(cancel_command(import_id))
+    await mill.cancel(import_id, pipeline)
     work = await mill.finish(import_id, pipeline)
     assert (work["status"], work["rows_duplicate"]) == ("cancelled", 2)
 
@@ -235,3 +237,24 @@ async def test_a_refused_import_that_is_cancelled_ends_cancelled(mill):
 async def test_a_later_record_that_overwrites_is_no_row_error(mill):
     work = await mill.load("sku,name\na,x\na,y\na,z\n", dataset="products", options={"max_rejected": 0})
     assert (work["status"], work["rows_duplicate"]) == ("completed", 2)
+
+
+async def test_no_other_import_loads_between_the_judgement_of_duplicates_and_the_load(
+    mill, another_process, monkeypatch
+):
+    limited = await mill.take_on(books(good(0), good(1)), options={"max_rejected": 0})
+    other = await mill.take_on(books(good(1), good(2)))
+    intruder = mill.pipeline(bus=another_process, slice_bytes=1 << 20)
+    real = job.load_all_at_once
+
+    async def with_an_intruder(*given_, dry_run):
+        loaded = await real(*given_, dry_run=dry_run)
+        if dry_run:
+            with pytest.raises(Later):
+                await intruder.process(command(other, 0))
+        return loaded
+
+    monkeypatch.setattr(job, "load_all_at_once", with_an_intruder)
+    work = await mill.finish(limited)
+    assert (work["status"], work["rows_inserted"], work["rows_duplicate"]) == ("completed", 2, 0)
+    assert (await mill.finish(other, intruder))["rows_duplicate"] == 1

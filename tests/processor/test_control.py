@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.processor.consumer import subscriptions
 from shared.platform.bus import Later
 from tests.processor.conftest import HEADERS, cancel_command, command, retry_command
 from tests.processor.given import balance
@@ -25,7 +26,7 @@ async def begun(mill, content, dataset="products", *, records=3, slice_bytes=60)
 async def test_cancel_ends_an_import_between_two_slices_at_once(mill):
     import_id, pipeline = await begun(mill, products())
     before = await mill.work(import_id)
-    await pipeline.cancel(cancel_command(import_id))
+    await mill.cancel(import_id, pipeline)
     work = await mill.work(import_id)
     assert (work["status"], work["lease_owner"]) == ("cancelled", None)
     assert balance(work)["inserted"] == before["rows_inserted"] == len(await mill.records("products")) >= 3
@@ -43,7 +44,7 @@ async def test_cancel_stops_the_import_in_hand_with_the_slice_in_hand(mill):
     pipeline = mill.pipeline(slice_bytes=60, run_seconds=60)
     in_hand = asyncio.create_task(pipeline.process(command(import_id, 0)))
     await mill.objects.asked.wait()
-    await pipeline.cancel(cancel_command(import_id))
+    await mill.cancel(import_id, pipeline)
     assert (await mill.work(import_id))["status"] == "processing"
     mill.objects.open.set()
     await in_hand
@@ -56,7 +57,7 @@ async def test_cancel_stops_the_import_in_hand_with_the_slice_in_hand(mill):
 async def test_cancel_of_an_import_that_waits_leaves_nothing_to_do(mill):
     import_id = await mill.take_on(products(), dataset="products")
     pipeline = mill.pipeline()
-    await pipeline.cancel(cancel_command(import_id))
+    await mill.cancel(import_id, pipeline)
     await pipeline.process(command(import_id, 0))
     [told] = await ends_of(mill)
     assert (told.data.rows_processed, told.data.processing_started_at) == (0, None)
@@ -66,17 +67,17 @@ async def test_cancel_of_an_import_that_waits_leaves_nothing_to_do(mill):
 async def test_cancel_of_an_import_whose_processor_died_ends_it_at_once(mill, another_process):
     import_id = await mill.take_on(products(), dataset="products")
     await lease(mill, import_id, another_process)
-    await mill.pipeline().cancel(cancel_command(import_id))
+    await mill.cancel(import_id)
     assert (await mill.work(import_id))["status"] == "processing", "the other one is alive, and will see it"
     await expire(mill, import_id)
-    await mill.pipeline().cancel(cancel_command(import_id))
+    await mill.cancel(import_id)
     assert (await mill.work(import_id))["status"] == "cancelled"
 
 
 async def test_cancel_twice_is_told_once(mill):
     import_id, pipeline = await begun(mill, products())
     for _ in range(2):
-        await pipeline.cancel(cancel_command(import_id))
+        await mill.cancel(import_id, pipeline)
     assert len(await ends_of(mill)) == 1
 
 
@@ -88,14 +89,14 @@ async def test_cancel_of_an_import_that_has_ended_changes_nothing(mill, end):
         await pipeline.give_up(command(import_id, 0), ValueError())
     ended = await mill.finish(import_id, pipeline)
     events = await mill.events()
-    await pipeline.cancel(cancel_command(import_id))
+    await mill.cancel(import_id, pipeline)
     assert (await mill.work(import_id), await mill.events()) == (ended, events)
     assert ended["status"] == end
 
 
 async def test_cancel_of_an_import_that_is_not_known_yet_comes_again(mill):
     with pytest.raises(Later):
-        await mill.pipeline().cancel(cancel_command(uuid4()))
+        await mill.cancel(uuid4())
 
 
 async def test_cancel_keeps_what_it_knows_of_duplicates(mill):
@@ -103,7 +104,7 @@ async def test_cancel_keeps_what_it_knows_of_duplicates(mill):
     twice = books() + books().partition("\n")[2]
     import_id, pipeline = await begun(mill, twice, "books", records=50)
     found = (await mill.work(import_id))["rows_duplicate"]
-    await pipeline.cancel(cancel_command(import_id))
+    await mill.cancel(import_id, pipeline)
     work = await mill.finish(import_id, pipeline)
     assert work["status"] == "cancelled"
     assert 0 < found == work["rows_duplicate"] < 40
@@ -120,7 +121,7 @@ async def test_cancel_after_the_last_record_was_loaded_comes_too_late(mill):
     pipeline = mill.pipeline(slice_bytes=1 << 20)
     await pipeline.process(command(import_id, 0))
     assert (await mill.work(import_id))["phase"] == "filing"
-    await pipeline.cancel(cancel_command(import_id))
+    await mill.cancel(import_id, pipeline)
     assert (await mill.finish(import_id, pipeline))["status"] == "completed"
     assert [event.type for event in await ends_of(mill)] == ["import.completed"]
 
@@ -130,7 +131,7 @@ async def test_retry_goes_on_at_the_checkpoint_as_the_next_run(mill):
     stopped = await mill.work(import_id)
     await pipeline.give_up(command(import_id, stopped["commanded"]), ValueError())
     await mill.database.execute("TRUNCATE bus.outbox")
-    await pipeline.retry(retry_command(import_id))
+    await mill.retry(import_id, pipeline)
     resumed, asked = await mill.events()
     assert (resumed.type, resumed.data.run, resumed.data.import_id) == ("import.resumed", 2, import_id)
     assert resumed.data.processing_started_at == stopped["started_at"]
@@ -150,7 +151,7 @@ async def test_each_failure_tells_its_run(mill):
     import_id, pipeline = await begun(mill, products())
     for _ in range(3):
         await pipeline.give_up(command(import_id, (await mill.work(import_id))["commanded"]), ValueError())
-        await pipeline.retry(retry_command(import_id))
+        await mill.retry(import_id, pipeline)
     assert [event.data.run for event in await mill.events("import.failed")] == [1, 2, 3]
     assert [event.data.run for event in await mill.events("import.resumed")] == [2, 3, 4]
 
@@ -160,7 +161,7 @@ async def test_a_run_that_was_given_up_does_not_come_back_with_its_command(mill)
     import_id, pipeline = await begun(mill, products())
     stale = command(import_id, (await mill.work(import_id))["commanded"])
     await pipeline.give_up(stale, ValueError())
-    await pipeline.retry(retry_command(import_id))
+    await mill.retry(import_id, pipeline)
     for _ in range(3):
         await pipeline.process(stale)
     assert (await mill.finish(import_id, pipeline))["rows_inserted"] == 40
@@ -173,15 +174,15 @@ async def test_retry_of_an_import_that_has_not_failed_does_nothing(mill, state):
     if state == "completed":
         await mill.finish(import_id, pipeline)
     if state == "cancelled":
-        await pipeline.cancel(cancel_command(import_id))
+        await mill.cancel(import_id, pipeline)
     before, events = await mill.work(import_id), await mill.events()
     assert before["status"] == state
-    await pipeline.retry(retry_command(import_id))
+    await mill.retry(import_id, pipeline)
     assert (await mill.work(import_id), await mill.events()) == (before, events)
 
 
 async def test_retry_of_an_unknown_import_does_nothing(mill):
-    await mill.pipeline().retry(retry_command(uuid4()))
+    await mill.retry(uuid4())
     assert await mill.events() == []
 
 
@@ -190,9 +191,9 @@ async def test_a_retried_import_can_be_cancelled_though_it_was_before_it_failed(
     import_id = await mill.take_on(products(), dataset="products")
     await lease(mill, import_id, another_process)
     pipeline = mill.pipeline()
-    await pipeline.cancel(cancel_command(import_id))
+    await mill.cancel(import_id, pipeline)
     await pipeline.give_up(command(import_id, 0), ValueError())
-    await pipeline.retry(retry_command(import_id))
+    await mill.retry(import_id, pipeline)
     assert (await mill.finish(import_id, pipeline))["status"] == "completed"
 
 
@@ -201,3 +202,20 @@ async def test_giving_up_a_command_does_not_end_the_import(mill, kind):
     import_id = await mill.take_on(f"{HEADERS['products']}\nA,Bolt,\n", dataset="products")
     await mill.pipeline().give_up(kind(import_id), ValueError())
     assert (await mill.work(import_id))["status"] == "processing"
+
+
+async def test_a_command_delivered_twice_leaves_the_run_behind_it_alone(mill):
+    import_id, pipeline = await begun(mill, products())
+    _, commands = subscriptions(mill.engine, mill.bus, pipeline)
+    again, over = retry_command(import_id), cancel_command(import_id)
+    await pipeline.give_up(command(import_id, (await mill.work(import_id))["commanded"]), ValueError())
+    await commands.handlers["import.cancel"](over)
+    for _ in range(2):
+        await commands.handlers["import.retry"](again)
+        await commands.handlers["import.cancel"](over)
+        work = await mill.work(import_id)
+        assert (work["status"], work["run"]) == ("processing", 2)
+    await pipeline.give_up(command(import_id, work["commanded"]), ValueError())
+    await commands.handlers["import.retry"](again)
+    work = await mill.work(import_id)
+    assert (work["status"], work["run"]) == ("failed", 2)

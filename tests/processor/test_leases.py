@@ -302,7 +302,24 @@ async def test_an_import_in_hand_is_not_asked_for_again(mill):
     pipeline = mill.pipeline()
     working = asyncio.create_task(pipeline.process(command(import_id, 0)))
     await mill.objects.asked.wait()
+    await expire(mill, import_id)
     await pipeline.remind()
     assert await asked_for(mill) == set()
     mill.objects.open.set()
     await working
+
+
+async def test_an_import_that_a_transaction_holds_is_not_asked_for_again(mill, another_process, database_url):
+    import_id = await mill.take_on(products(), dataset="products")
+    await lease(mill, import_id, another_process)
+    await expire(mill, import_id)
+    holder = await asyncpg.connect(database_url)
+    transaction = holder.transaction()
+    await transaction.start()
+    await holder.execute("SELECT FROM processor.imports FOR UPDATE")
+    await mill.pipeline().remind()
+    assert await asked_for(mill) == set()
+    await transaction.rollback()
+    await mill.pipeline().remind()
+    assert await asked_for(mill) == {(import_id, 0)}
+    await holder.close()

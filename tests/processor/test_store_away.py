@@ -113,7 +113,7 @@ async def test_an_atomic_import_survives_it_too(mill):
         await mill.finish(import_id, pipeline)
     await pipeline.give_up(command(import_id, (await mill.work(import_id))["commanded"]), ObjectMissing())
     assert await mill.records() == []
-    await pipeline.retry(retry_command(import_id))
+    await mill.retry(import_id, pipeline)
     assert balance(await mill.finish(import_id, pipeline))["inserted"] == 4
 
 
@@ -129,5 +129,5 @@ async def test_what_the_database_refuses_is_not_tried_again(mill):
     assert (work["status"], work["error_code"]) == ("failed", "processing_failed")
     assert work["error_message"] == "the database refused a value: integer out of range"
     await mill.database.execute("DROP TRIGGER refuse ON data.products")
-    await mill.pipeline().retry(retry_command(import_id))
+    await mill.retry(import_id)
     assert (await mill.finish(import_id))["status"] == "completed"

@@ -107,3 +107,33 @@ def test_a_gap_longer_than_any_window_ends_the_table_too(separator):
     read = sum(map(len, batches(reader, data, [1 << 20])))
     assert reader.table_end == TableEnd(1_200_004, len(data) - 12)
     assert read == 3 + (0 if separator == b"\n" else 1_200_000 - GAP_ROWS)
+
+
+GAPS = st.tuples(st.sampled_from(["\n", "\r", "\r\n", "\r\n\n\r"]), st.integers(0, 300)).map(
+    lambda gap: (gap[0] * 300)[: gap[1]]
+)
+PIECES = st.sampled_from(["a,b,c\n", "1,2\r\n", '"x\n\n\n",y,z\n', ",,\n", "title\n"])
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.tuples(PIECES, GAPS), min_size=1, max_size=5),
+    st.sampled_from(["utf-8", "utf-16-le", "cp1252"]),
+    st.sampled_from([[1], [7], [64], [1000]]),
+    st.sampled_from([100, 1000, 1 << 20]),
+)
+def test_a_long_gap_is_passed_over_without_a_trace(pieces, encoding, sizes, limit):
+    data = "".join(piece + gap for piece, gap in pieces).encode(encoding)
+
+    def seen():
+        reader = RecordReader(Dialect(encoding=encoding, header_rows=0), width=3, max_record_bytes=limit)
+        records = [
+            (position, batch.raw(index), batch.fields[index], batch.faults.get(index))
+            for batch in batches(reader, data, sizes)
+            for index, position in enumerate(zip(batch.line_numbers, batch.offsets, strict=True))
+        ]
+        return records, reader.table_end
+
+    with patch.object(records, "_BLANK_KEPT", len(data) + 1):
+        expected = seen()
+    assert seen() == expected

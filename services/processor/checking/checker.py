@@ -139,12 +139,13 @@ class Checker:
         if not self._names:
             return []
         place = self._keys[0]
-        name = self._names[place]
-        marked = _MARK + name
+        again = (self._names[place], _MARK + self._names[place])
+        if not any(name in shaped[place] for name in again):
+            return []
         return [
             index
             for index, cell in enumerate(shaped[place])
-            if cell in (name, marked) and self._names == [_bare(cells[index]) for cells in shaped]
+            if cell in again and self._names == [_bare(cells[index]) for cells in shaped]
         ]
 
     def _shape_fault(self, row: Sequence[str]) -> Faults:

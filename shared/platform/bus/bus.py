@@ -28,8 +28,8 @@ from shared.platform.logs import bound, current_traceparent, get_logger
 from shared.platform.presence import Presence
 
 # A message whose consumer could not write down its outcome comes back after this, as when PostgreSQL was away: the
-# library then leaves it to its lease. What takes longer (a batch of the relay while RabbitMQ hangs, the end of a large
-# atomic import) is delivered twice at worst, which every handler allows for; most slices take less.
+# library then leaves it to its lease. One whose handler takes longer (a batch of the relay while RabbitMQ hangs, the
+# end of a large atomic import) is delivered again meanwhile; a handler allows for that, by `once` or by a lease.
 LEASE_SECONDS = 30.0
 RELAY_BATCH = 10
 PARK_RETRY_SECONDS = 2.0
