@@ -83,7 +83,7 @@ def may_be_single_quoted(lines: Sequence[str], delimiter: str) -> bool:
     """Whether apostrophes enclose a cell of these lines."""
     text = "\n".join(lines)
     end = re.escape(delimiter)
-    return "'" in text and bool(re.search(rf"(?:^|{end})'[^'\n]*'(?:$|{end})", text, re.MULTILINE))
+    return "'" in text and bool(re.search(rf"(?:^|{end})'[^'\n]+'(?:$|{end})", text, re.MULTILINE))
 
 
 def split(text: str, candidate: Candidate, *, complete: bool = True) -> list[SplitRow]:

@@ -48,6 +48,7 @@ class Case:
         drive: Does what a user does while it goes on, until it has ended for good.
         world: What the tenant's tables must hold before it.
         seen: How many of its records were visible, each time somebody looked.
+        hits: The kills while a processor had it in hand.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Case:
     drive: Callable[["Case"], Coroutine[Any, Any, None]] = field(default=lambda case: case.ended())
     world: World = field(default_factory=World)
     seen: set[int] = field(default_factory=set)
+    hits: int = 0
     stack: Stack = field(init=False)
     file: File = field(init=False)
     secret: str = field(init=False)
@@ -124,11 +126,11 @@ async def watched(case: Case) -> None:
 
 
 async def cancelled(case: Case) -> None:
-    """Cancel it when some is done."""
+    """Cancel it when some is done, and the storm has hit it."""
 
     async def has_begun() -> bool:
         state = await case.state()
-        return state is not None and state["rows_processed"] > 0
+        return state is not None and state["rows_processed"] > 0 and case.hits > 0
 
     await until(has_begun, CALM_SECONDS)
     response = await case.stack.patiently("POST", f"/uploads/{case.import_id}/cancel")
@@ -158,16 +160,15 @@ class Storm:
     """Kills until each run of each import was hit in the middle of its work, or `calm` is set.
 
     Attributes:
+        cases: By the ids of their imports.
         kills: What was killed.
-        hits: By import, the kills while a processor had it in hand.
     """
 
     stack: Stack
     server: Server
     chance: Random
-    import_ids: list[str]
+    cases: Mapping[str, Case]
     kills: list[str] = field(default_factory=list)
-    hits: Counter[str] = field(default_factory=Counter)
     calm: asyncio.Event = field(default_factory=asyncio.Event)
     _hits_of_runs: Counter[tuple[str, int]] = field(default_factory=Counter)
     _fences: dict[str, int] = field(default_factory=dict)
@@ -192,7 +193,7 @@ class Storm:
             leased = await self.stack.rows(
                 "SELECT import_id, run, fence FROM processor.imports"
                 " WHERE status = 'processing' AND lease_owner IS NOT NULL AND import_id = ANY($1)",
-                self.import_ids,
+                list(self.cases),
             )
             return [work for work in leased if self._may_be_hit(work)]
         return []
@@ -204,7 +205,7 @@ class Storm:
     async def _strike(self) -> None:
         for work in await self._in_hand():
             name = str(work["import_id"])
-            self.hits[name] += 1
+            self.cases[name].hits += 1
             self._hits_of_runs[name, work["run"]] += 1
             self._fences[name] = work["fence"]
         victim = self.chance.choice(["processor", "processor", "all", "postgres"])
@@ -238,12 +239,12 @@ async def begin_together(stack: Stack, cases: list[Case]) -> None:
         await connection.close()
 
 
-async def weather(storm: Storm, cases: list[Case]) -> None:
+async def weather(storm: Storm) -> None:
     """Have all imports go on through the storm until each has ended, and everything runs again."""
     raging = asyncio.create_task(storm.rage())
     try:
         async with asyncio.TaskGroup() as driving:
-            for case in cases:
+            for case in storm.cases.values():
                 driving.create_task(case.drive(case))
     finally:
         storm.calm.set()

@@ -90,8 +90,8 @@ async def weathered_on(transport: str, bus_url: str | None, folder: Path) -> Asy
             for case in cases:
                 await case.prepare(stack, receiver, chance)
             await begin_together(stack, cases)
-            storm = Storm(stack, server, chance, [case.import_id for case in cases])
-            await weather(storm, cases)
+            storm = Storm(stack, server, chance, {case.import_id: case for case in cases})
+            await weather(storm)
             yield Weathered(stack, storm, receiver, {case.name: case for case in cases}, seed)
         finally:
             await stack.close()
@@ -160,7 +160,7 @@ async def test_it_ends_as_it_must_with_the_right_counts(weathered, case, work, e
 
 @each_case
 async def test_the_storm_has_hit_it(weathered, case):
-    assert weathered.storm.hits[case.import_id] > 0, weathered.storm.kills
+    assert case.hits > 0, weathered.storm.kills
 
 
 @each_case

@@ -91,6 +91,11 @@ def test_quotes_and_escapes(text, quote, escape):
     assert (found.quote, found.escape) == (quote, escape)
 
 
+def test_two_apostrophes_alone_are_no_quotes():
+    found = detect(b"name,note,number\n,,0\n,:',0\n,'',0\n", complete=True)
+    assert found.dialect.quote == '"'
+
+
 def test_a_record_cut_at_the_end_of_the_head_is_not_compared():
     head = b'a,b;c\n1,2\n1,2\n1,"x\ny;' + b"z\n" * 5
     assert detected(head, complete=False).delimiter == ","
