@@ -172,22 +172,12 @@ def import_file(
     date_order: Annotated[
         str | None, typer.Option(help="How 03/04/2024 is read: day-first or month-first.")
     ] = None,
-    encoding: Annotated[str | None, typer.Option(help="utf-8, windows-1252 …; else it is found.")] = None,
-    delimiter: Annotated[
-        str | None, typer.Option(help="Characters, or: comma, semicolon, tab, pipe, space; else it is found.")
-    ] = None,
-    quote: Annotated[
-        str | None, typer.Option(help="A character, or: double, single, none; else it is found.")
-    ] = None,
-    escape: Annotated[
-        str | None, typer.Option(help="A character, or: doubled, backslash, none; else it is found.")
-    ] = None,
-    header_rows: Annotated[
-        int | None, typer.Option(min=0, help="Records that name the columns; else they are found.")
-    ] = None,
-    skip_rows: Annotated[
-        int | None, typer.Option(min=0, help="Lines before the header; else they are found.")
-    ] = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    header_rows: HeaderRows = None,
+    skip_rows: SkipRows = None,
     url: Url = LOCAL,
     token: Token = None,
     as_json: AsJson = False,

@@ -64,7 +64,7 @@ def _csv_reader(file: Path) -> int:
 
 
 def _inspect(chunks: Iterable[bytes]) -> int:
-    inspection = Inspection(max_bytes=2**63)
+    inspection = Inspection()
     for chunk in chunks:
         inspection.feed(chunk)
     inspection.finish()

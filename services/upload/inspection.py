@@ -28,7 +28,6 @@ class Inspection:
     """Feed it every chunk, then `finish`. Each raises a `Problem` as soon as the file is known to be no good.
 
     Args:
-        max_bytes: The largest file that is taken.
         given: What the request says of the dialect.
         dataset: What the file is, if that is known yet; its column names are the best evidence for the header.
 
@@ -43,9 +42,7 @@ class Inspection:
         lines_detected: Physical lines.
     """
 
-    def __init__(
-        self, max_bytes: int, *, given: DialectOverrides = _NOTHING_GIVEN, dataset: Dataset | None = None
-    ) -> None:
+    def __init__(self, *, given: DialectOverrides = _NOTHING_GIVEN, dataset: Dataset | None = None) -> None:
         self.size = 0
         self.rows_detected = 0
         self.lines_detected = 0
@@ -53,7 +50,6 @@ class Inspection:
         self.explanation: DialectExplanation | None = None
         self.header: list[str] = []
         self.width = 0
-        self._max_bytes = max_bytes
         self._given = given
         self._expected = columns_of(dataset) if dataset else None
         self._hash = hashlib.sha256()
@@ -69,13 +65,6 @@ class Inspection:
 
     def feed(self, chunk: bytes) -> None:
         self.size += len(chunk)
-        if self.size > self._max_bytes:
-            raise TooLarge(
-                "file_too_large",
-                f"the file is larger than {self._max_bytes} bytes",
-                hint="split it into smaller files, each with the header",
-                limit_bytes=self._max_bytes,
-            )
         self._hash.update(chunk)
         if self._detected is None or self._detected.encoding_is_open:
             self._encoding.feed(chunk)

@@ -67,7 +67,7 @@ class Intake:
         """
         asked = asked_in(upload.early_fields())
         patient = asked.dataset is None and not upload.fields_are_complete
-        return Look(asked, max_bytes=self._limits.max_bytes, patient=patient)
+        return Look(asked, patient=patient)
 
     async def _seen(self, chunks: AsyncIterator[bytes], look: Look) -> AsyncIterator[bytes]:
         async for block in blocks_of(chunks, self._limits):
@@ -77,7 +77,7 @@ class Intake:
 
     async def _look_again(self, key: str, asked: Asked) -> Look:
         """Look at the stored file, now that all is said."""
-        look = Look(asked, max_bytes=self._limits.max_bytes, patient=False)
+        look = Look(asked, patient=False)
         start = 0
         while block := await self._objects.read(key, start, CHUNK_BYTES):
             await asyncio.to_thread(look.feed, block)

@@ -15,13 +15,13 @@ class Look:
         patient: Whether more may be said behind the file, so that a problem with it (`problem`) may not be the last word.
     """
 
-    def __init__(self, asked: Asked, *, max_bytes: int, patient: bool) -> None:
+    def __init__(self, asked: Asked, *, patient: bool) -> None:
         self.asked = asked
         self.problem: Problem | None = None
         self._patient = patient
         self._dataset = None if asked.dataset is None and patient else dataset_named(asked.dataset)
         self._matched = False
-        self.inspection = Inspection(max_bytes, given=asked.given, dataset=self._dataset)
+        self.inspection = Inspection(given=asked.given, dataset=self._dataset)
 
     def feed(self, block: bytes) -> None:
         self._go_on(lambda: self.inspection.feed(block))

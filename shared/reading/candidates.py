@@ -11,6 +11,7 @@ __all__ = [
     "Candidate",
     "SplitRow",
     "common_delimiters_in",
+    "inside_quotes",
     "longer_delimiters_in",
     "may_be_single_quoted",
     "rare_delimiters_in",
@@ -130,17 +131,21 @@ def _quoted_rows(text: str, candidate: Candidate, *, complete: bool) -> list[Spl
     return rows
 
 
+def inside_quotes(quote: str, escape: str) -> str:
+    """The alternatives of a pattern for a part of a quoted field; the signs come escaped for it, `escape` may be empty."""
+    if not escape:
+        return rf"[^{quote}]++"
+    if escape == quote:
+        return rf"[^{quote}]++|{quote}{quote}"
+    return rf"[^{quote}{escape}]++|{escape}."
+
+
 @lru_cache(maxsize=256)
 def _field_pattern(candidate: Candidate) -> "re.Pattern[str]":
     """Three groups: a quoted field with its quotes, else a plain one; then what ends it."""
     delimiter, quote, escape = map(re.escape, (candidate.delimiter, candidate.quote, candidate.escape))
     plain = rf"[^{delimiter}\r\n]*+" if len(candidate.delimiter) == 1 else rf"(?:(?!{delimiter})[^\r\n])*+"
-    if not escape:
-        inner = rf"[^{quote}]++"
-    elif escape == quote:
-        inner = rf"[^{quote}]++|{quote}{quote}"
-    else:
-        inner = rf"[^{quote}{escape}]++|{escape}."
+    inner = inside_quotes(quote, escape)
     ends = rf"{delimiter}|\r\n|\r|\n|\Z"
     enclosed = rf"{quote}(?:{inner}|{quote}(?!{ends}))*+{quote}(?={ends})"
     return re.compile(rf"(?:({enclosed})|({plain}))({ends})", re.DOTALL)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from shared.contracts.dialect import Dialect
-from shared.reading.candidates import Candidate, split
+from shared.reading.candidates import Candidate, inside_quotes, split
 
 __all__ = ["is_regular", "mended"]
 
@@ -97,12 +97,7 @@ def _have(rows: Sequence[Sequence[str]], width: int) -> bool:
 @lru_cache(maxsize=64)
 def _regular_record(candidate: Candidate) -> re.Pattern[str]:
     delimiter, quote, escape = map(re.escape, (candidate.delimiter, candidate.quote, candidate.escape))
-    if not escape:
-        inner = f"[^{quote}]"
-    elif escape == quote:
-        inner = f"(?:[^{quote}]++|{quote}{quote})"
-    else:
-        inner = f"(?:[^{quote}{escape}]++|{escape}.)"
+    inner = f"(?:{inside_quotes(quote, escape)})"
     plain = rf"(?:(?!{delimiter})[^{quote}\r\n])*+"
     field = f"(?:{quote}{inner}*+{quote}|{plain})"
     return re.compile(rf"{field}(?:{delimiter}{field})*+(?:\r\n|\r|\n|\Z)", re.DOTALL)

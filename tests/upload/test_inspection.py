@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.upload.inspection import Inspection, problem_of
 from shared.contracts.datasets import datasets
-from shared.contracts.problems import Problem, TooLarge, Unprocessable, UnsupportedMedia
+from shared.contracts.problems import Problem, Unprocessable, UnsupportedMedia
 from shared.reading.dialect import HEAD_BYTES, DialectOverrides
 from shared.reading.errors import FileEmpty, FileNotText
 
@@ -17,8 +17,8 @@ CODES = datasets()["stock-codes"]
 PRODUCTS = datasets()["products"]
 
 
-def inspected(data, sizes=(1 << 16,), max_bytes=1 << 30, **arguments):
-    inspection = Inspection(max_bytes, **arguments)
+def inspected(data, sizes=(1 << 16,), **arguments):
+    inspection = Inspection(**arguments)
     start = 0
     while start < len(data):
         size = sizes[start % len(sizes)]
@@ -142,13 +142,6 @@ def test_files_that_are_no_good(data, code, kind):
             data, given=DialectOverrides(header_rows=1) if code == "header_unreadable" else DialectOverrides()
         )
     assert caught.value.code == code
-
-
-def test_a_file_beyond_the_limit_is_refused_as_it_passes_it():
-    inspection = Inspection(10)
-    inspection.feed(b"x" * 10)
-    with pytest.raises(TooLarge):
-        inspection.feed(b"x")
 
 
 def test_errors_of_reading_become_problems():

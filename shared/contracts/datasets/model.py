@@ -190,7 +190,7 @@ class Dataset(_Declared):
             `ignore`: the first one stays, the later is counted and no error.
         required_any: Groups of fields of which each record has at least one.
         step: The step of `processor` that does what a declaration cannot say.
-        noun: The singular used in webhook types (`product.created`).
+        noun: What one record is (`product`).
     """
 
     name: str = Field(pattern=DATASET_NAME)
