@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from services.processor.checking import Fault
 from shared.contracts.dialect import Dialect
-from shared.contracts.error_file import REMARKS
+from shared.contracts.error_file import error_file_delimiter
 from shared.reading.batch import RecordBatch
 from shared.reading.splitting import split_cut_off
 
@@ -18,26 +18,15 @@ _PLAIN = '"'
 
 
 class ErrorFileWriter:
-    """Writes a part of the error file.
+    """Writes a part of the error file, behind its header, of a file with `width` columns."""
 
-    Args:
-        header: The file's column names; where it has none, `names` of the columns it is known to have, by position.
-    """
-
-    def __init__(self, dialect: Dialect, header: Sequence[str], names: dict[int, str], width: int) -> None:
+    def __init__(self, dialect: Dialect, width: int) -> None:
         self._dialect = dialect
-        self._delimiter = dialect.delimiter if len(dialect.delimiter) == 1 else ","
-        self._header = [*header] or [names.get(place, f"column_{place + 1}") for place in range(width)]
+        self._delimiter = error_file_delimiter(dialect.delimiter)
         self._width = width
         self._text = io.StringIO()
         self._writer = csv.writer(self._text, delimiter=self._delimiter)
         self._verbatim = dialect.quote == dialect.escape == _PLAIN and dialect.delimiter == self._delimiter
-
-    def header(self) -> bytes:
-        """The first line of the whole file."""
-        text = io.StringIO()
-        csv.writer(text, delimiter=self._delimiter).writerow([*self._header, *REMARKS])
-        return text.getvalue().encode()
 
     def add(self, batch: RecordBatch, index: int, faults: Sequence[Fault]) -> None:
         """Write record `index` of `batch`."""

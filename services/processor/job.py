@@ -305,7 +305,7 @@ class Job:
         """Put a part of the error file into the store, under a name that no other attempt at this step uses."""
         if not written:
             return None
-        header = b"" if work.error_parts else self._source.error_file().header()
+        header = b"" if work.error_parts else self._source.error_file_header()
         key = f"errors/{work.import_id}/{work.slice:08}-{work.fence}.csv"
         await self._objects.put(key, _pieces(header, *written))
         return key, len(header) + sum(map(len, written))

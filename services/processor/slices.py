@@ -14,6 +14,7 @@ from services.processor.error_file import ErrorFileWriter
 from services.processor.staging import Staged
 from shared.contracts.datasets import Dataset, datasets
 from shared.contracts.dialect import Dialect
+from shared.contracts.error_file import error_file_header
 from shared.contracts.options import DateOrder
 from shared.reading.batch import Checkpoint, RecordBatch
 from shared.reading.records import RecordReader
@@ -77,8 +78,11 @@ class Source:
 
     def error_file(self) -> ErrorFileWriter:
         """A writer for a part of the import's error file."""
-        names = {place: name for name, place in self.columns.items()}
-        return ErrorFileWriter(self.dialect, self.header, names, self.width)
+        return ErrorFileWriter(self.dialect, self.width)
+
+    def error_file_header(self) -> bytes:
+        """The first line of the whole error file."""
+        return error_file_header(self.header, self.columns, self.width, self.dialect.delimiter)
 
 
 @dataclass

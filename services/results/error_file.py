@@ -4,13 +4,10 @@ It has the bad records as they came, with three columns more that say what is wr
 so the file may be mended and sent again as it is.
 """
 
-import csv
-import io
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from shared.contracts.error_file import REMARKS
 from shared.contracts.problems import NotFound
 from shared.platform.objects import CHUNK_BYTES, ObjectMissing, Objects
 
@@ -69,19 +66,3 @@ async def _read(objects: Objects, part: Part, start: int) -> bytes:
 def error_file_name(file_name: str) -> str:
     """What to call the error file of `file_name`."""
     return _SUFFIXES.sub("", file_name) + "-errors.csv"
-
-
-def error_file_header(header: Sequence[str], columns: Mapping[str, int], width: int, delimiter: str) -> bytes:
-    """The header of an error file without records, as the processor would have written it.
-
-    Args:
-        header: The file's own; where it has none, columns are called as the dataset calls them, or by their position.
-        columns: Position of each dataset column.
-        width: Columns of the file.
-        delimiter: The file's own; one of several characters is replaced by a comma.
-    """
-    names = {place: name for name, place in columns.items()}
-    named = [*header] or [names.get(place, f"column_{place + 1}") for place in range(width)]
-    text = io.StringIO()
-    csv.writer(text, delimiter=delimiter if len(delimiter) == 1 else ",").writerow([*named, *REMARKS])
-    return text.getvalue().encode()

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.results import repository
 from services.results.cursors import import_cursors, record_cursors, row_error_cursors
-from services.results.error_file import ErrorFile, Part, error_file_header, error_file_name
+from services.results.error_file import ErrorFile, Part, error_file_name
 from services.results.resources import (
     ENDED,
     ERRORS_PREVIEWED,
@@ -29,6 +29,7 @@ from services.results.resources import (
 from services.results.tables import AnyRow, records_view
 from shared.contracts.datasets import Dataset, datasets
 from shared.contracts.dialect import Dialect
+from shared.contracts.error_file import error_file_header
 from shared.contracts.problems import NotFound
 from shared.platform.paging import page_of
 

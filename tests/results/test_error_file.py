@@ -7,8 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from services.results.error_file import REMARKS, ErrorFile, Part, error_file_header, error_file_name
+from services.results.error_file import ErrorFile, Part, error_file_name
 from shared.contracts.datasets import Dataset, datasets
+from shared.contracts.error_file import REMARKS, error_file_header
 from shared.platform.objects import Objects
 from shared.reading.header import columns_of, match_header
 from tests.results.conftest import Results
