@@ -135,7 +135,8 @@ Token = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the import as JSON at its end.")]
 Encoding = Annotated[str | None, typer.Option(help="utf-8, windows-1252 …; else it is found.")]
 Delimiter = Annotated[
-    str | None, typer.Option(help="Characters, or: comma, semicolon, tab, pipe, space; else it is found.")
+    str | None,
+    typer.Option(help="Characters, or: comma, semicolon, tab, pipe, space, colon; else it is found."),
 ]
 Quote = Annotated[str | None, typer.Option(help="A character, or: double, single, none; else it is found.")]
 Escape = Annotated[
@@ -185,7 +186,7 @@ def import_file(
     """Send a file and watch it go through.
 
     Exit code: 0 when every record was loaded, 3 when it completed with row errors, 1 when it failed, was cancelled or
-    refused.
+    refused, 130 after Ctrl-C, and then it goes on.
     """
     from penstock.importing import Order, run
 
@@ -250,7 +251,7 @@ def clean(
     header_rows: HeaderRows = None,
     skip_rows: SkipRows = None,
 ) -> None:
-    """Write the same data as clean CSV (RFC 4180) in UTF-8, under the same file names.
+    """Write the same data as clean CSV (RFC 4180) in UTF-8, under the same file names without `.gz`.
 
     Cells stay as they are. What stands before the header goes, and so does a further table behind the first one; a
     header over several rows becomes one. Exit code: 0, or 1 when a file could not be written or lacks records; the

@@ -78,7 +78,7 @@ def datasets_router(auth: Authenticator) -> APIRouter:
         "/{dataset}",
         summary="The declaration of a dataset (Table Schema)",
         response_model_exclude_none=True,
-        responses=problem_responses(401, 403, 404),
+        responses=problem_responses(401, 403, 404, 422),
     )
     async def get_dataset(declared: Declared) -> Dataset:
         return declared
@@ -87,7 +87,7 @@ def datasets_router(auth: Authenticator) -> APIRouter:
         "/{dataset}/template.csv",
         summary="A file to begin with: the header and one example record",
         response_class=Response,
-        responses=_CSV | problem_responses(401, 403, 404),
+        responses=_CSV | problem_responses(401, 403, 404, 422),
     )
     async def get_template(declared: Declared) -> Response:
         disposition = f'attachment; filename="{declared.name}.csv"'

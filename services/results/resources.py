@@ -83,11 +83,11 @@ class ErrorCount(BaseModel):
 
 
 class Remark(BaseModel):
-    """What was read in one of several possible ways, in `count` places."""
+    """What was read in one of several possible ways, or not at all."""
 
     code: str
     column: str | None
-    count: int
+    count: int = Field(description="In how many places; of `further_table_at_line` the line")
     message: str
 
 

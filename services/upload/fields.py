@@ -51,7 +51,7 @@ FIELDS: Mapping[str, Field] = {
         {"type": "number", "minimum": 0, "maximum": 1},
     ),
     "date_order": Field(
-        "How dates such as 03/04/2024 are read; without it the file's other dates decide.",
+        "How dates such as 03/04/2024 are read; without it the dates in the file's first 4 MiB decide.",
         "day-first or month-first",
         {"type": "string", "enum": ["day-first", "month-first"]},
     ),

@@ -198,5 +198,5 @@ def _table(best: Score, given: DialectOverrides, expected: Sequence[ColumnSpec] 
     )
 
 
-def _names(expected: Sequence[ColumnSpec], row: Sequence[str]) -> bool:
-    return known_names(row, expected) > 0
+def _names(expected: Sequence[ColumnSpec], row: Sequence[str]) -> int:
+    return known_names(row, expected)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from shared.reading.cells import NOTHING, TYPED, WORDS, Kind, is_usual_name, kind_of, shape_of
+from shared.reading.header import joined_names
 
 __all__ = ["TableStart", "find_table", "header_rows_at"]
 
@@ -53,20 +54,21 @@ def find_table(
     rows: Sequence[Row],
     width: int,
     *,
-    names_known: Callable[[Row], bool] | None = None,
+    names_known: Callable[[Row], int] | None = None,
     skip: bool = True,
 ) -> TableStart:
     """Find the table in `rows`, whose records mostly have `width` cells.
 
     Args:
-        names_known: Tells whether a row holds the names of a dataset's columns: there is no better evidence.
+        names_known: Tells how many of a dataset's columns a row names, 0 if too few: there is no better evidence.
         skip: Whether rows may be passed over before the table; blank ones always are.
     """
     first = _first_filled(rows)
     if names_known:
         for index in range(first, min(len(rows), _NAMES_KNOWN_WITHIN) if skip else first + 1):
             if names_known(rows[index]):
-                return TableStart(index, 1, 1.0, "A record holds the names of the dataset's columns.")
+                named = _rows_that_name(rows[index : index + _MAX_HEADER_ROWS], names_known)
+                return TableStart(index, named, 1.0, "A record holds the names of the dataset's columns.")
     start = _first_full_row(rows, width) if skip else first
     header = header_rows_at(rows[start:], width)
     if skip and header.header_rows == 0:
@@ -77,6 +79,12 @@ def find_table(
         above = _group_names_above(rows, start, width)
         start, header = start - above, replace(header, header_rows=header.header_rows + above)
     return replace(header, row=start)
+
+
+def _rows_that_name(rows: Sequence[Row], names_known: Callable[[Row], int]) -> int:
+    """Over how many of `rows` the names go: a further row is one of them if it makes more columns known."""
+    known = [names_known(joined_names(rows[: count + 1])) for count in range(len(rows))]
+    return known.index(max(known)) + 1
 
 
 def _kind(cell: str) -> Kind:

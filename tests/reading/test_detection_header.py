@@ -178,3 +178,18 @@ def test_only_what_stands_above_a_header_or_a_title_is_dropped(rows):
     dropped = text.encode()[: found.start_byte].decode().splitlines()
     if found.header_rows == 0:
         assert all(sum(map(bool, line.split(","))) <= 1 for line in dropped)
+
+
+@pytest.mark.parametrize(
+    ("head", "rows"),
+    [
+        ("book title,book,isbn,publication\n,author,number,year\n", 2),
+        ("title,author,isbn,publication_year\ntext,text,number,year\n", 1),
+        ("title,author,isbn,publication_year\n", 1),
+        ("Catalogue\n\nbook title,book,isbn,publication\n,author,number,year\n", 2),
+    ],
+)
+def test_names_of_a_dataset_may_go_over_several_rows(head, rows):
+    content = f"{head}Momo,Ende,9783522177504,1973\nEmma,Austen,9780141439587,1815\n".encode()
+    found = detect(content, complete=True, expected=columns_of(datasets()["books"]))
+    assert found.dialect.header_rows == rows

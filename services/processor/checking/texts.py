@@ -56,7 +56,7 @@ class Texts:
     def _faults_of(self, value: str, text: str) -> Iterator[Fault]:
         title, name = self._title, self._field.name
         if stranger := self.forbidden.search(text):
-            message = f"{title} holds the character U+{ord(stranger[0]):04X}, which no text may have"
+            message = f"{title} holds the character U+{ord(stranger[0]):04X}, which it may not"
             yield Fault("character_forbidden", message, name, value, "text", "remove the character")
         if self._field.identifier and SPREADSHEET_NUMBER.fullmatch(text):
             message = f"{title} {shown(value)} is what a spreadsheet made of a long number"
