@@ -2,22 +2,30 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import jwt
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from penstock.home import Home, write_private
 from shared.contracts.scopes import Scope
-from shared.platform.auth import ALGORITHM, API_KEY_PREFIX, create_api_key, create_jwt
+from shared.platform.auth import (
+    ALGORITHM,
+    OUR_ISSUER,
+    ApiKey,
+    all_api_keys,
+    create_api_key,
+    create_jwt,
+    prefix_of,
+    revoke_api_key,
+)
 from shared.platform.database import async_url
 
 DEMO_TENANT = "demo"
+MADE_BY = "penstock token create"  # whom API keys of the command line are from
 ADMIN_TOKEN_LIFETIME = timedelta(days=365)
 RENEW_BEFORE = timedelta(days=30)
 
@@ -27,23 +35,6 @@ T = TypeVar("T")
 
 class NoSecret(RuntimeError):
     """There is no secret to sign a token with."""
-
-
-@dataclass(frozen=True)
-class ApiKey:
-    """What is kept of an API key. The key is `psk_<prefix>_<secret>`."""
-
-    prefix: str
-    tenant: str
-    scopes: Sequence[str]
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-
-    @property
-    def name(self) -> str:
-        """How the key begins, which tells it from all others and is no secret."""
-        return f"{API_KEY_PREFIX}{self.prefix}"
 
 
 def audience() -> str:
@@ -81,36 +72,48 @@ def admin_token(home: Home) -> str:
 
 def _lasts(token: str, secret: str) -> bool:
     try:
-        claims = jwt.decode(token, secret, algorithms=[ALGORITHM], audience=audience())
+        claims = jwt.decode(token, secret, algorithms=[ALGORITHM], audience=audience(), issuer=OUR_ISSUER)
     except jwt.InvalidTokenError:
         return False
     return datetime.fromtimestamp(claims["exp"], UTC) - datetime.now(UTC) > RENEW_BEFORE
 
 
-def stored_key(database_url: str, *, tenant: str, scopes: Iterable[Scope], lifetime: timedelta) -> str:
-    """A new API key in the database."""
-    return _in_transaction(
+def stored_key(
+    database_url: str, *, tenant: str, scopes: Iterable[Scope], lifetime: timedelta, name: str | None
+) -> str:
+    """A new API key in the database.
+
+    Raises:
+        ValueError: no tenant, or no key, can have that name.
+    """
+    return in_transaction(
         database_url,
-        lambda connection: create_api_key(connection, tenant=tenant, scopes=scopes, lifetime=lifetime),
+        lambda connection: create_api_key(
+            connection, tenant=tenant, scopes=scopes, lifetime=lifetime, name=name, created_by=MADE_BY
+        ),
     )
 
 
 def stored_keys(database_url: str) -> list[ApiKey]:
     """Every API key that was ever made, the newest first."""
-    return _in_transaction(database_url, _api_keys)
+    return in_transaction(database_url, all_api_keys)
 
 
-def revoke_key(database_url: str, name: str) -> ApiKey | None:
-    """End an API key now, for good. `name` is how it begins, with or without `psk_`, or all of it.
+def revoke_key(database_url: str, key: str) -> ApiKey | None:
+    """End an API key now, for good. `key` is how it begins, with or without `psk_`, or all of it.
 
     Returns None if there is no such key. Ending a key twice changes nothing.
     """
-    return _in_transaction(database_url, lambda connection: _revoke(connection, name))
+    return in_transaction(
+        database_url, lambda connection: revoke_api_key(connection, prefix_of(key), tenant=None)
+    )
 
 
-def _in_transaction(database_url: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+def in_transaction(database_url: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    """What `work` returns, done in a transaction of its own. For commands, which have no event loop."""
+
     async def run() -> T:
-        engine = create_async_engine(async_url(database_url), poolclass=NullPool)
+        engine = create_async_engine(async_url(database_url), poolclass=NullPool, hide_parameters=True)
         try:
             async with engine.begin() as connection:
                 return await work(connection)
@@ -118,21 +121,3 @@ def _in_transaction(database_url: str, work: Callable[[AsyncConnection], Awaitab
             await engine.dispose()
 
     return asyncio.run(run())
-
-
-async def _api_keys(connection: AsyncConnection) -> list[ApiKey]:
-    query = """
-        SELECT prefix, tenant, scopes, created_at, expires_at, revoked_at FROM auth.api_keys
-        ORDER BY created_at DESC, prefix
-    """
-    return [ApiKey(**row._mapping) for row in await connection.execute(text(query))]
-
-
-async def _revoke(connection: AsyncConnection, name: str) -> ApiKey | None:
-    statement = """
-        UPDATE auth.api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE prefix = :prefix
-        RETURNING prefix, tenant, scopes, created_at, expires_at, revoked_at
-    """
-    prefix = name.removeprefix(API_KEY_PREFIX).partition("_")[0]
-    row = (await connection.execute(text(statement), {"prefix": prefix})).one_or_none()
-    return ApiKey(**row._mapping) if row else None

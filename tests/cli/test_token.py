@@ -23,7 +23,8 @@ def test_a_jwt_from_the_environment_s_secret() -> None:
     )  # fmt: skip
 
     claims = jwt.decode(done.stdout.strip(), SECRET, algorithms=["HS256"], audience="penstock")
-    assert (claims["tenant"], claims["scope"]) == ("mill", "imports:read imports:write")
+    assert (claims["iss"], claims["tenant"]) == ("penstock", "mill")
+    assert claims["scope"] == "imports:read imports:write"
     assert claims["exp"] - claims["iat"] == 2 * 24 * 3600
 
 
@@ -64,20 +65,24 @@ def test_revoking_twice_keeps_the_first_time_and_the_list_shows_it(running: Up) 
     home = str(running.home)
     created = penstock(
         "token", "create", "--tenant", "list-mill", "--scope", "records:read", "--scope", "imports:read",
-        "--days", "3", "--api-key", PENSTOCK_HOME=home,
+        "--days", "3", "--api-key", "--name", "night import", PENSTOCK_HOME=home,
     )  # fmt: skip
     name = created.stdout[:16]
 
     def listed() -> str:
         lines = penstock("token", "list", PENSTOCK_HOME=home).stdout.splitlines()
-        assert lines[0].split() == ["KEY", "TENANT", "CREATED", "EXPIRES", "REVOKED", "SCOPES"]
+        columns = ["KEY", "TENANT", "NAME", "CREATED", "EXPIRES", "LAST", "USE", "REVOKED", "SCOPES"]
+        assert lines[0].split() == columns
         [found] = [line for line in lines if line.startswith(name)]
         return found
 
-    assert re.fullmatch(rf"{name}  list-mill +(\S+ \S+Z)  (\S+ \S+Z)  - +imports:read records:read", listed())
+    begin = rf"{name}  list-mill +night import +(\S+ \S+Z)  (\S+ \S+Z)"
+    assert re.fullmatch(rf"{begin}  - +- +imports:read records:read", listed())
+    assert status(running, created.stdout.strip()) == 200
+    assert re.fullmatch(rf"{begin}  (\S+ \S+Z)  - +imports:read records:read", listed())
     assert penstock("token", "revoke", name, PENSTOCK_HOME=home).returncode == 0
     once = listed()
-    assert re.search(r"(\S+ \S+Z  ){3}imports:read", once)
+    assert re.search(r"(\S+ \S+Z  ){4}imports:read", once)
     assert penstock("token", "revoke", name, PENSTOCK_HOME=home).returncode == 0
     assert listed() == once
     assert created.stdout.strip() not in penstock("token", "list", PENSTOCK_HOME=home).stdout
@@ -120,6 +125,31 @@ def test_nothing_to_make_it_with(tmp_path: Path, kind: tuple[str, ...]) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "is not set, and" in done.stderr
     assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--tenant", ""), "a tenant's name has 1 to 200 printable characters"),
+        (("--tenant", "a\x1b[2J"), "a tenant's name has 1 to 200 printable characters"),
+        (("--tenant", "t", "--name", "a key"), "--name is for an API key"),
+    ],
+)
+def test_a_token_that_cannot_be(arguments: tuple[str, ...], said: str) -> None:
+    done = penstock("token", "create", "--scope", "admin", *arguments, PENSTOCK_JWT_SECRET=SECRET)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_an_api_key_s_name_is_printable(running: Up) -> None:
+    done = penstock(
+        "token", "create", "--tenant", "t", "--scope", "admin", "--api-key", "--name", "a\nb",
+        PENSTOCK_HOME=str(running.home),
+    )  # fmt: skip
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "an API key's name has 1 to 100 printable characters" in done.stderr
 
 
 def test_an_unknown_scope_is_refused_with_those_there_are() -> None:
