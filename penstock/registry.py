@@ -14,7 +14,9 @@ _SERVICES = Path(__file__).parent.parent / "services"
 # In the order they must run: `results` reads views that `upload` and `processor` publish.
 MIGRATIONS = (
     Migrations("upload", ("upload",), _SERVICES / "upload" / "migrations"),
-    Migrations("processor", ("processor", "data"), _SERVICES / "processor" / "migrations"),
+    Migrations(
+        "processor", ("processor", "data"), _SERVICES / "processor" / "migrations", serves_tenants=False
+    ),
     Migrations("results", ("results",), _SERVICES / "results" / "migrations"),
     Migrations("notifier", ("notifier",), _SERVICES / "notifier" / "migrations"),
 )

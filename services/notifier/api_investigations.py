@@ -16,6 +16,7 @@ from shared.contracts.problems import NotFound, Unprocessable
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
 from shared.platform.paging import Cursor, Cursors, Limit, page_of
+from shared.platform.tenancy import tenant_reading, tenant_writing
 
 CLOCK_TOLERANCE = timedelta(minutes=5)  # how far ahead of ours a reporter's clock may be
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -128,7 +129,7 @@ def investigations_router(
         caller: Writer, new: NewInvestigationEvent, idempotency_key: Annotated[Line | None, Header()] = None
     ) -> LoggedEvent:
         reported = _reported(new, idempotency_key, datetime.now(UTC))
-        async with engine.begin() as connection:
+        async with tenant_writing(engine, caller.tenant) as connection:
             logged = await log_event(connection, caller.tenant, reported, publish)
         return LoggedEvent.model_validate(logged)
 
@@ -145,7 +146,7 @@ def investigations_router(
         cursor: Cursor = None,
     ) -> InvestigationPage:
         before = _CURSORS.decode("investigations", cursor)
-        async with engine.connect() as connection:
+        async with tenant_reading(engine, caller.tenant) as connection:
             rows = await repository.list_investigations(
                 connection, caller.tenant, equal=equal, limit=limit, before=before
             )
@@ -162,7 +163,7 @@ def investigations_router(
         responses=problem_responses(401, 403, 404, 422),
     )
     async def get(caller: Reader, investigation_id: UUID) -> InvestigationWithEvents:
-        async with engine.connect() as connection:
+        async with tenant_reading(engine, caller.tenant) as connection:
             row = await repository.investigation(connection, caller.tenant, investigation_id)
             if row is None:
                 raise NotFound("investigation_not_found", f"there is no investigation {investigation_id}")

@@ -25,6 +25,7 @@ from shared.contracts.problems import Conflict, NotFound, Unprocessable
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
 from shared.platform.paging import Cursor, Cursors, Limit, page_of
+from shared.platform.tenancy import tenant_reading, tenant_writing
 
 MAX_ENDPOINTS = 50  # for each tenant
 
@@ -109,7 +110,7 @@ def webhooks_router(
     async def create(caller: Caller, new: NewWebhook, response: Response) -> CreatedWebhook:
         values = {**new.model_dump(), "event_types": checked_event_types(new.event_types)}
         await _check_url(new.url, allow_private=allow_private, resolve=resolve)
-        async with engine.begin() as connection:
+        async with tenant_writing(engine, caller.tenant) as connection:
             await repository.lock_endpoints(connection, caller.tenant)
             if await repository.count_endpoints(connection, caller.tenant) >= MAX_ENDPOINTS:
                 raise _too_many()
@@ -126,7 +127,7 @@ def webhooks_router(
     )
     async def list_all(caller: Caller, limit: Limit = 50, cursor: Cursor = None) -> WebhookPage:
         before = _CURSORS.decode("webhooks", cursor)
-        async with engine.connect() as connection:
+        async with tenant_reading(engine, caller.tenant) as connection:
             rows = await repository.list_endpoints(connection, caller.tenant, limit=limit, before=before)
         page, last = page_of(rows, limit)
         return WebhookPage(
@@ -141,7 +142,7 @@ def webhooks_router(
         responses=problem_responses(401, 403, 404, 422),
     )
     async def get(caller: Caller, webhook_id: UUID) -> Webhook:
-        async with engine.connect() as connection:
+        async with tenant_reading(engine, caller.tenant) as connection:
             row = await repository.endpoint(connection, caller.tenant, webhook_id)
         if row is None:
             raise _not_found(webhook_id)
@@ -155,7 +156,7 @@ def webhooks_router(
         responses=problem_responses(401, 403, 404, 422),
     )
     async def delete(caller: Caller, webhook_id: UUID) -> None:
-        async with engine.begin() as connection:
+        async with tenant_writing(engine, caller.tenant) as connection:
             if not await repository.delete_endpoint(connection, caller.tenant, webhook_id):
                 raise _not_found(webhook_id)
 
@@ -170,7 +171,7 @@ def webhooks_router(
     ) -> DeliveryPage:
         this = f"deliveries/{webhook_id}"
         before = _CURSORS.decode(this, cursor)
-        async with engine.connect() as connection:
+        async with tenant_reading(engine, caller.tenant) as connection:
             if await repository.endpoint(connection, caller.tenant, webhook_id) is None:
                 raise _not_found(webhook_id)
             rows = await repository.list_deliveries(connection, webhook_id, limit=limit, before=before)

@@ -9,7 +9,7 @@ from services.notifier.delivery import DeliveryWorker
 from services.notifier.guard import Resolver
 from services.notifier.sender import Sender
 from services.notifier.settings import Settings
-from shared.platform.auth import Authenticator
+from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for
 from shared.platform.health import Check, database_check
@@ -38,7 +38,7 @@ def build(stopping: Stopping) -> Service:
         retry_scale=settings.webhook_retry_scale,
     )
     bus.subscribe(subscription(engine, publish=bus.publish, wake=worker.wake))
-    authenticator = Authenticator(settings.jwt_secret.get_secret_value(), settings.jwt_audience, engine)
+    authenticator = authenticator_of(settings, engine)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:

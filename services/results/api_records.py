@@ -11,6 +11,7 @@ from shared.contracts.datasets import Dataset, datasets
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
 from shared.platform.paging import Cursor, Limit, StorableText
+from shared.platform.tenancy import tenant_reading
 
 
 async def _declared(dataset: Annotated[str, Path(description="As `GET /datasets` names it")]) -> Dataset:
@@ -40,7 +41,7 @@ def records_router(engine: AsyncEngine, auth: Authenticator) -> APIRouter:
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> RecordPage:
-        async with engine.connect() as connection:
+        async with tenant_reading(engine, caller.tenant) as connection:
             return await queries.list_records(connection, caller.tenant, declared, cursor=cursor, limit=limit)
 
     @router.get(
@@ -53,7 +54,7 @@ def records_router(engine: AsyncEngine, auth: Authenticator) -> APIRouter:
         declared: Declared,
         record_id: Annotated[StorableText, Path(description="The record's `id`; may contain `/`")],
     ) -> Record:
-        async with engine.connect() as connection:
+        async with tenant_reading(engine, caller.tenant) as connection:
             return await queries.get_record(connection, caller.tenant, declared, record_id)
 
     return router

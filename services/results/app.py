@@ -10,19 +10,20 @@ from services.results.consumer import live_listener, subscription
 from services.results.resources import Import
 from services.results.settings import Settings
 from services.results.stream import Watches
-from shared.platform.auth import Authenticator
+from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for
 from shared.platform.health import Check, database_check
 from shared.platform.objects import Objects
 from shared.platform.service import Service, Stopping
+from shared.platform.tenancy import tenant_reading
 
 
 def build(stopping: Stopping) -> Service:
     """The results service, configured from the environment."""
     settings = Settings()
     engine = engine_for(settings.database_url, "results", pool_size=settings.database_pool_size)
-    auth = Authenticator(settings.jwt_secret.get_secret_value(), settings.jwt_audience, engine)
+    auth = authenticator_of(settings, engine)
     bus = Bus(
         "results",
         database_url=settings.database_url,
@@ -33,7 +34,7 @@ def build(stopping: Stopping) -> Service:
     objects = Objects(settings.store_url)
 
     async def load(tenant: str, import_id: UUID) -> Import:
-        async with engine.connect() as connection:
+        async with tenant_reading(engine, tenant) as connection:
             return await queries.get_import(connection, tenant, import_id)
 
     watches = Watches(load, stopping)

@@ -1,7 +1,8 @@
 """PostgreSQL: one engine, one schema and one role for each service; migrations forward only.
 
 A service connects with `PENSTOCK_DATABASE_URL` and takes on its own role (`penstock_<service>`) for every
-session, so it can touch its own schema and the views that others published for it, and nothing else.
+session, so it can touch its own schema and the views that others published for it, and nothing else. What it does for
+one tenant it does in a lesser role, `penstock_<service>_tenant` (`shared.platform.tenancy`).
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 MINIMUM_VERSION = 18  # MERGE … RETURNING old/new, uuidv7()
+TENANT_ROLE_SUFFIX = "_tenant"
 _PLATFORM_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -29,15 +31,27 @@ class DatabaseUnfit(RuntimeError):
 
 @dataclass(frozen=True)
 class Migrations:
-    """The migrations of one service: `schemas` it owns, `versions` is the folder of its revisions."""
+    """The migrations of one service.
+
+    Attributes:
+        schemas: What it owns; its revisions are counted in the first one.
+        versions: The folder of its revisions.
+        serves_tenants: Whether it answers requests, each of one tenant, and so has a role that sees one tenant only.
+    """
 
     service: str
     schemas: Sequence[str]
     versions: Path
+    serves_tenants: bool = True
 
 
 def role_of(service: str) -> str:
     return f"penstock_{service}"
+
+
+def tenant_role_of(service: str) -> str:
+    """The role in which the service acts for one tenant (`shared.platform.tenancy`)."""
+    return role_of(service) + TENANT_ROLE_SUFFIX
 
 
 def async_url(url: str) -> URL:
@@ -99,10 +113,14 @@ def _migrate_locked(connection: Connection, services: Sequence[Migrations]) -> N
     try:
         for migrations in services:
             _create_role(connection, role_of(migrations.service))
+            if migrations.serves_tenants:
+                _create_tenant_role(connection, migrations.service)
         connection.commit()
         _upgrade(connection, "bus", _PLATFORM_MIGRATIONS / "versions")
         for migrations in services:
             _grant_platform(connection, role_of(migrations.service))
+            if migrations.serves_tenants:
+                _grant_outbox(connection, tenant_role_of(migrations.service))
             _create_schemas(connection, migrations)
             connection.commit()
             _upgrade(connection, migrations.schemas[0], migrations.versions, role=role_of(migrations.service))
@@ -113,12 +131,8 @@ def _migrate_locked(connection: Connection, services: Sequence[Migrations]) -> N
 
 
 def _create_role(connection: Connection, role: str) -> None:
-    # Roles belong to the whole server: another database's migration may create the same one meanwhile.
-    connection.execute(
-        text(f"""DO $$ BEGIN
-            CREATE ROLE {role} NOLOGIN;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$""")
-    )
+    """Make the role, if it is not there, and let the login act as it."""
+    _create_nobody(connection, role)
     connection.execute(
         text(f"""DO $$ BEGIN
             IF NOT pg_has_role(current_user, '{role}', 'SET') THEN
@@ -128,11 +142,54 @@ def _create_role(connection: Connection, role: str) -> None:
     )
 
 
+def _create_tenant_role(connection: Connection, service: str) -> None:
+    """Make the lesser role, and let whoever may act as the service step down to it.
+
+    The service does not inherit from it: policies for the lesser role must not hold for the service itself.
+    """
+    role, tenant_role = role_of(service), tenant_role_of(service)
+    _create_nobody(connection, tenant_role)
+    connection.execute(
+        text(f"""DO $$ BEGIN
+            IF NOT pg_has_role('{role}', '{tenant_role}', 'SET') THEN
+                GRANT {tenant_role} TO {role} WITH INHERIT FALSE, SET TRUE;
+            END IF;
+        END $$""")
+    )
+
+
+def _create_nobody(connection: Connection, role: str) -> None:
+    # Roles belong to the whole server: another database's migration may create the same one meanwhile.
+    connection.execute(
+        text(f"""DO $$ BEGIN
+            CREATE ROLE {role} NOLOGIN;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$""")
+    )
+
+
 def _grant_platform(connection: Connection, role: str) -> None:
     connection.execute(text(f"GRANT USAGE ON SCHEMA bus, auth TO {role}"))
     connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bus TO {role}"))
     connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA bus TO {role}"))
-    connection.execute(text(f"GRANT SELECT ON auth.api_keys TO {role}"))
+    connection.execute(text(f"GRANT SELECT, UPDATE (last_used_at) ON auth.api_keys TO {role}"))
+    if role == role_of("upload"):
+        _grant_key_keeping(connection, tenant_role_of("upload"))
+
+
+def _grant_key_keeping(connection: Connection, tenant_role: str) -> None:
+    """Let a tenant's request list, make and revoke API keys. It never reads a hash."""
+    shown = "prefix, tenant, name, scopes, created_by, created_at, expires_at, last_used_at, revoked_at"
+    connection.execute(text(f"GRANT USAGE ON SCHEMA auth TO {tenant_role}"))
+    connection.execute(
+        text(f"GRANT SELECT ({shown}), INSERT, UPDATE (revoked_at) ON auth.api_keys TO {tenant_role}")
+    )
+
+
+def _grant_outbox(connection: Connection, tenant_role: str) -> None:
+    """Let a tenant's request publish events, without a look at those of others: what it inserted says its id and queue."""
+    connection.execute(text(f"GRANT USAGE ON SCHEMA bus TO {tenant_role}"))
+    connection.execute(text(f"GRANT INSERT, SELECT (id, queue) ON bus.outbox TO {tenant_role}"))
+    connection.execute(text(f"GRANT USAGE ON SEQUENCE bus.outbox_id_seq TO {tenant_role}"))
 
 
 def _create_schemas(connection: Connection, migrations: Migrations) -> None:

@@ -24,6 +24,8 @@ TABLES = {
     "results": ("results.inbox",),
     "notifier": ("notifier.inbox",),
 }  # fmt: skip
+# Those that results sees all of, by views with their reader's rights; tests/e2e/test_row_security.py has the columns.
+WHOLLY_SHOWN = {"processor.receipts", "processor.row_errors", "data.products", "data.books"}
 # Beside results, which reads all of them.
 READERS = {
     "upload.imports_v1": set(),
@@ -105,14 +107,15 @@ async def acting(database_url):
 
 
 DENIED = r"permission denied|must be owner"
-STATEMENTS = ("SELECT 1 FROM {}", "INSERT INTO {} DEFAULT VALUES", "DELETE FROM {}", "DROP TABLE {}")
+STATEMENTS = ("SELECT * FROM {}", "INSERT INTO {} DEFAULT VALUES", "DELETE FROM {}", "DROP TABLE {}")
 
 
 @pytest.mark.parametrize("service", NAMES)
 async def test_a_service_cannot_touch_what_another_owns(acting, service):
     for owner in set(NAMES) - {service}:
         for table in TABLES[owner]:
-            for statement in STATEMENTS:
+            shown = service == "results" and table in WHOLLY_SHOWN
+            for statement in STATEMENTS[1:] if shown else STATEMENTS:
                 with pytest.raises(ProgrammingError, match=DENIED):
                     await acting(service, statement.format(table))
 

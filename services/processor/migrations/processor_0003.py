@@ -7,6 +7,11 @@ down_revision = "processor_0002"
 
 
 def upgrade() -> None:
+    op.execute("""
+        CREATE OR REPLACE VIEW processor.imports_v1 AS
+        SELECT tenant, import_id, status, run, error_code, notes, date_orders, rows_processed
+        FROM processor.imports
+    """)
     op.execute("CREATE INDEX receipts_by_end ON processor.receipts (completed_at)")
     # A small file tells how long it takes to begin, not how fast records go.
     op.execute("""
@@ -20,5 +25,7 @@ def upgrade() -> None:
             LIMIT 20
         )
     """)
-    op.execute("COMMENT ON VIEW processor.speed_v1 IS 'Contract with upload; change it only by adding columns'")
+    op.execute(
+        "COMMENT ON VIEW processor.speed_v1 IS 'Contract with upload; change it only by adding columns'"
+    )
     op.execute("GRANT SELECT ON processor.speed_v1 TO penstock_upload")

@@ -35,7 +35,9 @@ def upgrade() -> None:
     """)
     op.execute("CREATE INDEX idempotency_keys_by_expiry ON upload.idempotency_keys (expires_at)")
     op.execute("CREATE TABLE upload.rates (tenant text PRIMARY KEY, taken timestamptz[] NOT NULL)")
-    op.execute("COMMENT ON COLUMN upload.rates.taken IS 'When the uploads of the last minute began, in order'")
+    op.execute(
+        "COMMENT ON COLUMN upload.rates.taken IS 'When the uploads of the last minute began, in order'"
+    )
     op.execute("""
         CREATE TABLE upload.tenant_limits (
             tenant text PRIMARY KEY,
@@ -44,7 +46,9 @@ def upgrade() -> None:
             max_bytes bigint CHECK (max_bytes >= 1)
         )
     """)
-    op.execute("COMMENT ON TABLE upload.tenant_limits IS 'Limits that are not the default; NULL: the default'")
+    op.execute(
+        "COMMENT ON TABLE upload.tenant_limits IS 'Limits that are not the default; NULL: the default'"
+    )
     op.execute("""
         CREATE TABLE upload.open_imports (
             import_id uuid PRIMARY KEY REFERENCES upload.imports ON DELETE CASCADE,

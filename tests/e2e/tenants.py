@@ -1,0 +1,207 @@
+"""Two tenants of one deployment, each with something in everything that a tenant can have."""
+
+import asyncio
+import copy
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import httpx
+from fastapi import FastAPI
+
+from penstock.registry import MIGRATIONS, NAMES, build
+from shared.contracts.datasets import datasets
+from shared.platform.auth import create_jwt
+from shared.platform.database import role_of, tenant_role_of
+from shared.platform.service import Stopping, compose
+
+SCHEMAS = ("auth", *(schema for migrations in MIGRATIONS for schema in migrations.schemas))
+SERVICE_ROLES = [role_of(migrations.service) for migrations in MIGRATIONS]
+TENANT_ROLES = [tenant_role_of(migrations.service) for migrations in MIGRATIONS if migrations.serves_tenants]
+
+# A resumable upload of books, of ten bytes.
+RESUMABLE = {
+    "Tus-Resumable": "1.0.0",
+    "Upload-Length": "10",
+    "Upload-Metadata": "filename Ym9va3MuY3N2,dataset Ym9va3M=",
+}
+
+Database = asyncpg.Connection
+
+
+@dataclass
+class Tenant:
+    """A tenant, and what of theirs a path may name. `marks` are strings that nobody else may ever be shown."""
+
+    name: str
+    isbn: str
+    ids: dict[str, str] = field(default_factory=dict)
+    marks: set[str] = field(default_factory=set)
+
+    def headers(self, secret: str, scopes: Any) -> dict[str, str]:
+        token = create_jwt(
+            secret, tenant=self.name, scopes=scopes, audience="penstock", lifetime=timedelta(hours=1)
+        )
+        return {"Authorization": f"Bearer {token}"}
+
+    def owns(self, name: str, value: str) -> None:
+        """A path parameter called `name` may have `value`, which is this tenant's alone."""
+        self.ids[name] = value
+        self.marks.add(value)
+
+    @property
+    def books(self) -> str:
+        """A file of theirs, with one record that is right and one that is not."""
+        return f"title,author,isbn,publication_year\nMomo,Ende,{self.isbn},1973\nOf {self.name},Ende,1,1973\n"
+
+    @property
+    def event(self) -> dict[str, str]:
+        """An investigation event of theirs."""
+        return {"event_id": f"evt-{self.isbn[-4:]}", "stage": "load_mail", "reason": "no_attachment"}
+
+
+OWNER = Tenant("tenant-orchard", "9783522177504")
+STRANGER = Tenant("tenant-harbour", "9780306406157")
+
+
+@dataclass
+class World:
+    """All four services in one application, and who uses them."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    database: Database
+    secret: str
+    owner: Tenant
+    stranger: Tenant
+
+    async def call(
+        self, tenant: Tenant, method: str, path: str, *, scopes: Any = ("admin",), **request: Any
+    ) -> httpx.Response:
+        headers = tenant.headers(self.secret, scopes) | request.pop("headers", {})
+        return await self.client.request(method, path, headers=headers, **request)
+
+
+@asynccontextmanager
+async def two_tenants(environment: dict[str, str]) -> AsyncIterator[World]:
+    """The world, once all that was begun in it has ended."""
+    stopping = Stopping()
+    app = compose([build(name, stopping) for name in NAMES])
+    transport = httpx.ASGITransport(app)
+    async with (
+        connected(environment["PENSTOCK_DATABASE_URL"]) as database,
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://penstock") as client,
+        await asyncio.start_server(_take_delivery, "127.0.0.1") as receiver,
+    ):
+        owner, stranger = copy.deepcopy((OWNER, STRANGER))
+        world = World(app, client, database, environment["PENSTOCK_JWT_SECRET"], owner, stranger)
+        hook = f"http://127.0.0.1:{receiver.sockets[0].getsockname()[1]}/"
+        for tenant in (owner, stranger):
+            await _settle_in(world, tenant, hook)
+        await _quiet(database)
+        for tenant in (owner, stranger):
+            await _gather(world, tenant)
+        yield world
+
+
+@asynccontextmanager
+async def connected(database_url: str) -> AsyncIterator[Database]:
+    """The database as a superuser sees it: everything."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+async def _take_delivery(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+    await writer.drain()
+    writer.close()
+
+
+async def _settle_in(world: World, tenant: Tenant, hook: str) -> None:
+    tenant.marks.add(tenant.name)
+    webhook = {"url": hook, "event_types": ["import.*"], "description": f"of {tenant.name}"}
+    created = await _made(world, tenant, "/api/v1/webhooks", json=webhook)
+    tenant.owns("webhook_id", created["id"])
+    logged = await _made(world, tenant, "/api/v1/investigation-events", json=tenant.event)
+    tenant.owns("investigation_id", logged["investigation_id"])
+    key = await _made(world, tenant, "/api/v1/api-keys", json={"name": tenant.name, "scopes": ["admin"]})
+    tenant.owns("key_id", key["id"])
+    resumable = await world.call(tenant, "POST", "/api/v1/tus", headers=RESUMABLE)
+    tenant.owns("upload_id", resumable.headers["location"].rpartition("/")[2])
+    tenant.owns("import_id", await _uploaded(world, tenant, "books", tenant.books))
+    tenant.owns("record_id", tenant.isbn)
+    for dataset in datasets().keys() - {"books"}:
+        template = await world.call(tenant, "GET", f"/api/v1/datasets/{dataset}/template.csv")
+        tenant.marks.add(await _uploaded(world, tenant, dataset, template.text))
+
+
+async def _made(world: World, tenant: Tenant, path: str, **request: Any) -> dict[str, Any]:
+    response = await world.call(tenant, "POST", path, **request)
+    assert response.status_code in (201, 202), response.text
+    made: dict[str, Any] = response.json()
+    return made
+
+
+async def _uploaded(world: World, tenant: Tenant, dataset: str, text: str) -> str:
+    file = {"file": (f"{dataset}.csv", text.encode(), "text/csv")}
+    made = await _made(world, tenant, "/api/v1/uploads", data={"dataset": dataset}, files=file)
+    return str(made["id"])
+
+
+async def _quiet(database: Database) -> None:
+    """Wait until nothing is under way, so that whatever changes from now on, a request has changed."""
+    under_way = """
+        SELECT (SELECT count(*) FROM bus.outbox)
+            + (SELECT count(*) FROM notifier.deliveries WHERE status = 'pending')
+            + (SELECT count(*) FROM results.imports WHERE status <> 'completed')
+            + (SELECT count(*) FROM upload.imports u LEFT JOIN results.imports r USING (import_id) WHERE r.import_id IS NULL)
+    """
+    async with asyncio.timeout(60):
+        while await database.fetchval(under_way):
+            await asyncio.sleep(0.05)
+    await database.execute("DELETE FROM upload.open_imports")  # as the sweeper does, some time
+
+
+async def _gather(world: World, tenant: Tenant) -> None:
+    deliveries = await world.database.fetch(
+        "SELECT id FROM notifier.deliveries WHERE tenant = $1", tenant.name
+    )
+    tenant.marks |= {str(row["id"]) for row in deliveries}
+    tenant.ids["delivery_id"] = str(deliveries[0]["id"])
+
+
+def unlike(value: str) -> str:
+    """What looks like `value`, and is nobody's."""
+    try:
+        UUID(value)
+    except ValueError:
+        return re.sub(r"\d", lambda digit: str((int(digit[0]) + 1) % 10), value)
+    return str(uuid4())
+
+
+async def without_row_security(database: Database) -> None:
+    """Take the second wall down."""
+    for table in await tables(database):
+        await database.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+
+
+async def tables(database: Database, *, with_tenant: bool | None = None) -> list[str]:
+    """Every table of ours; with or without a column `tenant`."""
+    rows = await database.fetch(
+        """
+        SELECT c.oid::regclass::text AS name, EXISTS (
+            SELECT FROM pg_attribute WHERE attrelid = c.oid AND attname = 'tenant' AND NOT attisdropped
+        ) AS with_tenant
+        FROM pg_class c WHERE relnamespace = ANY($1::regnamespace[]::oid[]) AND relkind IN ('r', 'p') ORDER BY 1
+        """,
+        list(SCHEMAS),
+    )
+    return [row["name"] for row in rows if with_tenant in (None, row["with_tenant"])]

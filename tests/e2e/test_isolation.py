@@ -1,0 +1,268 @@
+"""The first wall: every route of every service, asked without a token, without its scope, and by another tenant.
+
+The routes are found, not listed: a new one is walked by itself, or fails here with the example that it lacks.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.contracts.scopes import SCOPES
+from tests.e2e.tenants import (
+    OWNER,
+    RESUMABLE,
+    Tenant,
+    World,
+    tables,
+    two_tenants,
+    unlike,
+    without_row_security,
+)
+
+# Whoever may reach the process may ask for these.
+PUBLIC = {
+    ("GET", "/openapi.json"),
+    ("HEAD", "/openapi.json"),
+    ("GET", "/docs"),
+    ("ANY", "/docs/assets"),
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("OPTIONS", "/api/v1/tus"),
+    ("OPTIONS", "/api/v1/tus/{upload_id}"),
+}
+
+# What a path names that is the same for all tenants.
+COMMON = {"dataset": "books"}
+SAME_FOR_ALL = {
+    ("GET", "/api/v1/datasets"),
+    ("GET", "/api/v1/datasets/{dataset}"),
+    ("GET", "/api/v1/datasets/{dataset}/template.csv"),
+}
+
+# What a route that takes a body, or needs a header, is asked with: by the stranger with what the owner has sent before.
+TUS = {"headers": {"Tus-Resumable": "1.0.0"}}
+REQUESTS: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "/api/v1/uploads"): {
+        "data": {"dataset": "books"},
+        "files": {"file": ("books.csv", OWNER.books.encode(), "text/csv")},
+    },
+    ("POST", "/api/v1/tus"): {"headers": RESUMABLE},
+    ("HEAD", "/api/v1/tus/{upload_id}"): TUS,
+    ("DELETE", "/api/v1/tus/{upload_id}"): TUS,
+    ("PATCH", "/api/v1/tus/{upload_id}"): {
+        "headers": TUS["headers"] | {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"},
+        "content": b"title",
+    },
+    ("POST", "/api/v1/api-keys"): {"json": {"name": "night import", "scopes": ["imports:write"]}},
+    ("POST", "/api/v1/webhooks"): {"json": {"url": "http://127.0.0.1:9/", "event_types": ["import.*"]}},
+    ("POST", "/api/v1/investigation-events"): {"json": OWNER.event},
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    path: str
+    has_body: bool
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.method, self.path
+
+    @property
+    def parameters(self) -> list[str]:
+        return re.findall(r"{(\w+)}", self.path)
+
+    @property
+    def of_a_tenant(self) -> list[str]:
+        """What the path names that is one tenant's."""
+        return [name for name in self.parameters if name not in COMMON]
+
+    def filled(self, ids: dict[str, str]) -> str:
+        return self.path.format_map(COMMON | ids)
+
+    def request(self) -> dict[str, Any]:
+        return dict(REQUESTS.get(self.key, {}))
+
+
+def found_in(routes: Iterable[Any], bodies: set[tuple[str, str]]) -> Iterator[Route]:
+    for route in routes:
+        if hasattr(route, "effective_candidates"):  # a router within a router
+            yield from found_in(route.effective_candidates(), bodies)
+            continue
+        path = re.sub(r"{(\w+):\w+}", r"{\1}", route.path)
+        for method in sorted(getattr(route, "methods", None) or ["ANY"]):
+            yield Route(method, path, (method, path) in bodies)
+
+
+def routes_of(world: World) -> list[Route]:
+    """Every route that is not public, those that make something last."""
+    operations = [
+        (method.upper(), path, operation)
+        for path, methods in world.app.openapi()["paths"].items()
+        for method, operation in methods.items()
+    ]
+    bodies = {(method, path) for method, path, operation in operations if "requestBody" in operation}
+    found = list(found_in(world.app.routes, bodies))
+    keys = [route.key for route in found]
+    assert set(keys) >= {(method, path) for method, path, _ in operations}, "a documented route was not found"
+    assert set(keys) >= PUBLIC, f"no longer there: {PUBLIC - set(keys)}"
+    walked = [route for route in found if route.key not in PUBLIC]
+    for route in walked:
+        assert not route.has_body or route.key in REQUESTS, (
+            f"{route}: add to REQUESTS what it may be asked with"
+        )
+        lacking = set(route.of_a_tenant) - set(world.owner.ids)
+        assert not lacking, f"{route}: give each tenant in tests/e2e/tenants.py an example of {lacking}"
+    return sorted(walked, key=lambda route: (route.method == "POST", route.path, route.method))
+
+
+@pytest.fixture
+async def world(environment):
+    async with two_tenants(environment) as world:
+        yield world
+
+
+@pytest.fixture(params=["both walls", "the first one alone"])
+async def besieged(world, request):
+    """The world as it is; and with nothing but the queries' own conditions, whose faults the second wall would hide."""
+    if request.param == "the first one alone":
+        await without_row_security(world.database)
+    return world
+
+
+def assert_problem(response: httpx.Response, status: int, code: str | None = None) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    if response.request.method != "HEAD":  # which has no body
+        assert code in (None, response.json()["code"])
+
+
+def shown(response: httpx.Response) -> str:
+    """All that is told to the caller, but for when it was and which request."""
+    headers = {
+        name: value for name, value in response.headers.items() if name not in {"x-request-id", "date"}
+    }
+    return f"{response.status_code} {sorted(headers.items())} {response.text}"
+
+
+async def state_of(world: World, tenant: Tenant) -> dict[str, list[str]]:
+    """Every row of the tenant, wherever there is one."""
+    return {
+        table: [
+            row["row"]
+            for row in await world.database.fetch(
+                f"SELECT t::text AS row FROM {table} t WHERE tenant = $1 ORDER BY 1", tenant.name
+            )
+        ]
+        for table in await tables(world.database, with_tenant=True)
+    }
+
+
+async def test_without_a_token_nothing_is_answered(world, subtests):
+    before = await state_of(world, world.owner)
+    forged = world.owner.headers("another-secret-of-thirty-two-bytes", ["admin"])
+    for route in routes_of(world):
+        with subtests.test(str(route)):
+            for headers, code in (({}, "token_missing"), (forged, "token_invalid")):
+                request = route.request()
+                request["headers"] = request.get("headers", {}) | headers
+                path = route.filled(world.owner.ids)
+                response = await world.client.request(route.method, path, **request)
+                assert_problem(response, 401, code)
+                assert response.headers["www-authenticate"].startswith("Bearer")
+    assert await state_of(world, world.owner) == before
+
+
+async def test_without_its_scope_nothing_is_answered(world, subtests):
+    before = await state_of(world, world.owner)
+    for route in routes_of(world):
+        with subtests.test(str(route)):
+            response = await ask(world, route, ())
+            assert_problem(response, 403, "scope_missing")
+            if route.method == "HEAD":  # it cannot say which one it needs
+                continue
+            needed = response.json()["required_scope"]
+            assert needed in SCOPES
+            assert_problem(await ask(world, route, SCOPES - {needed, "admin"}), 403, "scope_missing")
+            if route.method == "GET":
+                assert (await ask(world, route, {needed})).status_code == 200
+    assert await state_of(world, world.owner) == before
+
+
+async def ask(world: World, route: Route, scopes: Any) -> httpx.Response:
+    path = route.filled(world.owner.ids)
+    return await world.call(world.owner, route.method, path, scopes=scopes, **route.request())
+
+
+async def test_what_another_tenant_has_is_not_there(besieged, subtests):
+    world = besieged
+    before = await state_of(world, world.owner)
+    named = [route for route in routes_of(world) if route.of_a_tenant]
+    assert len(named) >= 10
+    for route in named:
+        with subtests.test(str(route)):
+            for foreign in foreign_names(route):
+                await assert_not_there(world, route, foreign)
+    assert await state_of(world, world.owner) == before
+
+
+def foreign_names(route: Route) -> list[list[str]]:
+    """Which of the things in the path are another tenant's: each by itself, then all."""
+    names = route.of_a_tenant
+    return [[name] for name in names] + ([names] if len(names) > 1 else [])
+
+
+async def assert_not_there(world: World, route: Route, foreign: list[str]) -> None:
+    """What is the owner's is answered to the stranger in the very bytes of what is nobody's."""
+    theirs = {name: world.owner.ids[name] for name in foreign}
+    nobodys = {name: unlike(value) for name, value in theirs.items()}
+    answers = []
+    for ids in (theirs, nobodys):
+        path = route.filled(world.stranger.ids | ids)
+        response = await world.call(world.stranger, route.method, path, **route.request())
+        assert_problem(response, 404)
+        told = shown(response)
+        for name, value in ids.items():
+            told = told.replace(value, f"<{name}>")
+        answers.append(told)
+    assert answers[0] == answers[1]
+    if route.method in {"GET", "HEAD"}:
+        real = await world.call(world.owner, route.method, route.filled(world.owner.ids), **route.request())
+        assert real.status_code == 200, f"the owner gets {real.text}"
+
+
+async def test_a_list_holds_nothing_of_another_tenant(besieged, subtests):
+    world = besieged
+    before = await state_of(world, world.owner)
+    for route in [route for route in routes_of(world) if not route.of_a_tenant]:
+        with subtests.test(str(route)):
+            response = await world.call(world.stranger, route.method, route.filled({}), **route.request())
+            assert response.status_code < 300, response.text
+            assert_nothing_of(world.owner, response)
+            if route.method == "GET" and route.key not in SAME_FOR_ALL:
+                await assert_the_owner_finds_theirs(world, route)
+    assert await state_of(world, world.owner) == before
+
+
+def assert_nothing_of(tenant: Tenant, response: httpx.Response) -> None:
+    told = shown(response)
+    assert [mark for mark in tenant.marks if mark in told] == []
+
+
+async def assert_the_owner_finds_theirs(world: World, route: Route) -> None:
+    path = route.filled({})
+    response = await world.call(world.owner, "GET", path)
+    assert any(mark in response.text for mark in world.owner.marks), "then the list would prove nothing"
+    first = await world.call(world.owner, "GET", path, params={"limit": 1})
+    if cursor := first.json()["next_cursor"]:
+        following = await world.call(world.stranger, "GET", path, params={"cursor": cursor})
+        assert following.status_code < 300, following.text
+        assert_nothing_of(world.owner, following)
