@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import uvicorn
 from rich.console import Console
 
 from penstock import embedded
@@ -19,8 +18,9 @@ from penstock.local.processes import free_port, is_running, wait_until
 from penstock.progress import say
 from penstock.registry import NAMES
 from penstock.welcome import Options, Welcome
-from shared.platform.process import Server
+from shared.platform.process import Server, server_config
 from shared.platform.service import Stopping
+from shared.platform.settings import ProcessSettings
 
 RESTART_SECONDS = 0.5
 STOP_SECONDS = 6.0  # PENSTOCK_STOP_SECONDS and a little; what is left then is killed, which costs nothing
@@ -38,15 +38,7 @@ def run_cluster(options: Options, home: Home, welcome: Welcome, console: Console
         processes = Processes(home.path / "processes.json", stopping, console)
         processes.end_leftovers()
         app = gateway(processes.urls, processes.running)
-        config = uvicorn.Config(
-            app,
-            host=options.host,
-            port=options.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=2,
-        )
+        config = server_config(app, ProcessSettings(), host=options.host, port=options.port)
         server = Server(config, stopping, welcome.begin)
         server.run()
         if not server.started:

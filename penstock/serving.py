@@ -1,10 +1,12 @@
 """`penstock serve`: one service as one process. And for `penstock up` too: why services do not start, in one line."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from importlib import import_module
+from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from aio_pika.exceptions import AMQPError
 from asyncpg import InterfaceError, PostgresError
@@ -12,14 +14,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from penstock.registry import build
 from penstock.signals import stopped_by_signals
 from shared.platform import logs
 from shared.platform.process import serve
 from shared.platform.service import Service, Stopping
-from shared.platform.settings import ApiSettings, PlatformSettings, StoreSettings
+from shared.platform.settings import ApiSettings, PlatformSettings, ProcessSettings, StoreSettings
 
 EXAMPLES = {
     "PENSTOCK_DATABASE_URL": "postgresql://penstock:secret@localhost:5432/penstock",
@@ -164,9 +166,12 @@ def check_settings(names: Iterable[str]) -> None:
         SettingsInvalid: settings are missing or wrong.
     """
     lines = list(_wrong_urls(_Addresses()))
-    for name in names:
+    for settings in (
+        ProcessSettings,
+        *(import_module(f"services.{name}.settings").Settings for name in names),
+    ):
         try:
-            import_module(f"services.{name}.settings").Settings()
+            settings()
         except ValidationError as error:
             lines += [_line(fault) for fault in error.errors()]
     if lines:
@@ -179,26 +184,45 @@ def configured(name: str, stopping: Stopping) -> Service:
     Raises:
         SettingsInvalid: settings are missing or wrong.
     """
-    try:
-        if lines := list(_wrong_urls(_Addresses())):
-            raise SettingsInvalid(lines)
-        service = build(name, stopping)
-    except ValidationError as error:
-        raise SettingsInvalid([_line(fault) for fault in error.errors()]) from None
+    check_settings([name])
+    service = build(name, stopping)
     settings = PlatformSettings()
     logs.configure(level=settings.log_level, style=settings.log_format)
     return service
 
 
 def _line(fault: ErrorDetails) -> str:
+    message = fault["msg"].removeprefix("Value error, ")
     if not fault["loc"]:
-        return fault["msg"].removeprefix("Value error, ")  # a rule of ours, which names the variable
+        return message  # a rule of ours, which names the variable
     field = str(fault["loc"][0])
     variable = f"PENSTOCK_{field}".upper()
-    wrong = "is not set" if fault["type"] == "missing" else f"is wrong: {fault['msg']}"
-    declared = (StoreSettings.model_fields | ApiSettings.model_fields).get(field)
+    wrong = "is not set" if fault["type"] == "missing" else f"is wrong: {message}"
+    declared = (ProcessSettings.model_fields | StoreSettings.model_fields | ApiSettings.model_fields).get(
+        field
+    )
     meaning = declared.description if declared and declared.description else ""
     return f"{variable} {wrong}. {meaning}{_example(variable)}".strip()
+
+
+def _is_database_url(value: str) -> bool:
+    """Whether SQLAlchemy reads it, and takes no half of a password for a part of the host."""
+    try:
+        return "@" not in (make_url(value).host or "")
+    except (ArgumentError, ValueError):
+        return False
+
+
+def _is_bus_url(value: str) -> bool:
+    try:
+        return urlsplit(value).port != 0
+    except ValueError:
+        return False
+
+
+IS_READABLE: Mapping[str, Callable[[str], bool]] = MappingProxyType(
+    {"database_url": _is_database_url, "bus_url": _is_bus_url}
+)
 
 
 def _wrong_urls(settings: _Addresses) -> Iterator[str]:
@@ -209,6 +233,11 @@ def _wrong_urls(settings: _Addresses) -> Iterator[str]:
         if value is not None and value.partition(":")[0].partition("+")[0].lower() not in schemes:
             known = ", ".join(f"{scheme}://" for scheme in schemes)
             yield f"{variable} is wrong: it must begin with {known}.{_example(variable)}"
+        elif value is not None and not IS_READABLE.get(field, bool)(value):
+            yield (
+                f"{variable} is wrong: it cannot be read as a URL. Other characters than letters and digits in a password"
+                " must be percent-encoded: @ as %40, / as %2F, : as %3A, # as %23, ? as %3F"
+            )
 
 
 def _example(variable: str) -> str:

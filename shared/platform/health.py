@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from time import monotonic
+from typing import Literal
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -20,6 +22,21 @@ class Check:
     name: str
     ok: bool
     detail: str = ""
+
+
+class Liveness(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """Whether the process could do its work now, and if not, what is missing."""
+
+    status: Literal["ok", "unavailable"]
+    services: dict[str, Sequence[Check]] = Field(
+        description="By service: what it needs, and whether it is there."
+    )
 
 
 Checks = Callable[[], Awaitable[Sequence[Check]]]
@@ -41,27 +58,26 @@ def health_router(checks: dict[str, Checks]) -> APIRouter:
     last: tuple[float, list[Sequence[Check]]] = (0.0, [])
 
     @router.get("/live", summary="Whether the process answers")
-    async def live() -> dict[str, str]:
-        return {"status": "ok"}
+    async def live() -> Liveness:
+        return Liveness()
 
     @router.get(
         "/ready",
         summary="Whether every service of this process can work now",
-        responses={503: {"description": "One of them cannot; `services` says which check failed"}},
+        responses={
+            503: {"model": Readiness, "description": "One of them cannot; `services` says which check failed"}
+        },
     )
-    async def ready(response: Response) -> dict[str, object]:
+    async def ready(response: Response) -> Readiness:
         nonlocal last
         if monotonic() - last[0] > REMEMBERED_SECONDS:
             last = (monotonic(), await asyncio.gather(*(_checked(check) for check in checks.values())))
         results = last[1]
         good = all(check.ok for found in results for check in found)
         response.status_code = 200 if good else 503
-        return {
-            "status": "ok" if good else "unavailable",
-            "services": {
-                name: [asdict(check) for check in found] for name, found in zip(checks, results, strict=True)
-            },
-        }
+        return Readiness(
+            status="ok" if good else "unavailable", services=dict(zip(checks, results, strict=True))
+        )
 
     return router
 

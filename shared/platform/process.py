@@ -5,8 +5,13 @@ from socket import socket
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
+from shared.platform.edge.protocol import HttpProtocol
 from shared.platform.service import Service, Stopping, compose
+from shared.platform.settings import ProcessSettings
+
+ANSWER_SECONDS = 2  # what requests in hand get to end by themselves when the process stops
 
 
 class Server(uvicorn.Server):
@@ -29,6 +34,24 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def server_config(app: ASGIApp, settings: ProcessSettings, *, host: str, port: int) -> uvicorn.Config:
+    """How uvicorn serves an application of ours."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=HttpProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=ANSWER_SECONDS,
+        server_header=False,
+        # What a proxy says of the caller is believed of those that are named, of nobody else.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=",".join(settings.trusted_proxies),
+    )
+
+
 def serve(
     services: Sequence[Service],
     stopping: Stopping,
@@ -37,22 +60,16 @@ def serve(
     port: int,
     on_ready: Callable[[], None] | None = None,
 ) -> None:
-    """Run `services` in this process until SIGTERM or SIGINT. Requests in hand get 2 s, consumers `stop_seconds`.
+    """Run `services` in this process until SIGTERM or SIGINT.
+
+    Requests in hand get `ANSWER_SECONDS`, then they are answered 503; consumers get `stop_seconds`.
 
     Raises:
         SystemExit: the port is taken, or a service could not start; the reason is in the log.
     """
-    app = compose(services)
-    config = uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=2,
-        server_header=False,
-    )
-    server = Server(config, stopping, on_ready)
+    settings = ProcessSettings()
+    app = compose(services, settings, stopping)
+    server = Server(server_config(app, settings, host=host, port=port), stopping, on_ready)
     server.run()
     if not server.started:
         raise SystemExit(3)

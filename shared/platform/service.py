@@ -4,12 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 from fastapi import APIRouter, FastAPI
-from fastapi_offline import FastAPIOffline
 
-from shared.platform.edge import add_edge
+from shared.platform.edge import InHand, Streams, add_edge
+from shared.platform.edge.docs import add_docs
+from shared.platform.edge.openapi import described
 from shared.platform.health import Checks, health_router
+from shared.platform.settings import ProcessSettings
+
+# What requests get to clean up when the server has cancelled them, while the services are still there.
+CLEAN_UP_SECONDS = 3.0
 
 
 class Stopping:
@@ -41,7 +47,7 @@ class Service:
     Attributes:
         lifespan: Entered before the first request, left after the last one.
         checks: What readiness asks.
-        streams: Paths whose request bodies are streamed; all others are limited.
+        streams: Paths whose request bodies are streamed; all others are limited. `/a/*` is `/a` and all below.
     """
 
     name: str
@@ -79,25 +85,42 @@ async def _all_alive(services: Sequence[Service]) -> AsyncIterator[None]:
             raise ExceptionGroup("services did not leave in order", errors)
 
 
-def compose(services: Sequence[Service]) -> FastAPI:
-    """One ASGI application of `services`: their routes, their lifespans, one health."""
+def compose(
+    services: Sequence[Service],
+    settings: ProcessSettings | None = None,
+    stopping: Stopping | None = None,
+) -> FastAPI:
+    """One ASGI application of `services`: their routes, their lifespans, one health, one edge.
+
+    `settings`: those of the environment, unless given. `stopping`: set when the server is about to cancel requests.
+    """
+    in_hand = InHand()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with _all_alive(services):
             yield
+            await in_hand.none(CLEAN_UP_SECONDS)
 
-    # The page at /docs must work where no CDN can be reached.
-    app = FastAPIOffline(
+    app = FastAPI(
         title="Penstock" if len(services) > 1 else f"Penstock {services[0].name}",
         description="The gate that lets partners' CSV files into PostgreSQL.",
         lifespan=lifespan,
         openapi_url="/openapi.json",
-        static_url="/docs/assets",
+        docs_url=None,
         redoc_url=None,
     )
+    add_docs(app)
     for service in services:
         app.include_router(service.router)
     app.include_router(health_router({service.name: service.checks for service in services}))
-    add_edge(app, streams=frozenset().union(*(service.streams for service in services)))
+    description = cache(lambda: described(app))
+    app.openapi = description  # type: ignore[method-assign]  # as FastAPI's manual has it
+    add_edge(
+        app,
+        settings or ProcessSettings(),
+        streams=Streams(path for service in services for path in service.streams),
+        in_hand=in_hand,
+        stopping=lambda: bool(stopping),
+    )
     return app

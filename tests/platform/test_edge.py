@@ -16,6 +16,7 @@ from shared.contracts.problems import Conflict, Unavailable
 from shared.platform.database import engine_for
 from shared.platform.edge import add_edge
 from shared.platform.logs import current_traceparent
+from shared.platform.settings import ProcessSettings
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
@@ -23,6 +24,7 @@ SECRET = "the password is swordfish"
 
 
 def routes(app, engine):
+    @app.delete("/trace")
     @app.get("/trace")
     async def trace():
         return current_traceparent()
@@ -65,7 +67,7 @@ def routes(app, engine):
 def client_of(engine=None, **options):
     app = FastAPI()
     routes(app, engine)
-    add_edge(app)
+    add_edge(app, ProcessSettings())
     transport = httpx.ASGITransport(app, **options)
     return httpx.AsyncClient(transport=transport, base_url="http://edge")
 
@@ -102,7 +104,7 @@ async def test_nothing_there_is_a_problem_document(client):
 async def test_a_wrong_method_is_a_problem_document_and_names_the_right_one(client):
     response = await client.post("/trace")
     assert_problem(response, 405, "method_not_allowed")
-    assert response.headers["allow"] == "GET"
+    assert response.headers["allow"] == "GET, DELETE"  # of all routes with this path
 
 
 @pytest.mark.parametrize("query", ["", "?of=x", "?of=0"])

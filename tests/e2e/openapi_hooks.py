@@ -1,0 +1,90 @@
+"""What schemathesis must be told: how bytes are sent, and what there is, which it could not guess.
+
+Every other request that it makes is turned into one that a client could have meant.
+"""
+
+import json
+import os
+from itertools import count
+from zlib import crc32
+
+import schemathesis
+
+KNOWN = json.loads(os.environ["PENSTOCK_KNOWN"])  # by the name of a path parameter
+HEADER = b"title,author,isbn,publication_year\n"
+WEBHOOK = {"url": "http://127.0.0.1:9/hook", "event_types": ["import.*"]}
+EVENT = {"stage": "load_ftp", "reason": "file_missing"}
+
+_numbers = count()
+
+
+@schemathesis.serializer("application/offset+octet-stream")
+def part_of_a_file(_, value):
+    """The body of a tus request is bytes as they are."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def book():
+    """A file that never came before."""
+    return HEADER + b"Momo %d,Michael Ende,978-3-522-17750-4,1973\n" % next(_numbers)
+
+
+def an_upload(case):
+    case.headers = {}
+    if case.media_type == "multipart/form-data":
+        case.query, case.body = {}, {"dataset": "books", "file": book()}
+    else:
+        case.query, case.body = {"dataset": "books"}, book()
+
+
+def a_creation(case):
+    case.query, case.body = {"dataset": "books"}, b""
+    case.headers = {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(book()))}
+
+
+def a_part(case):
+    case.headers = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0"}
+    case.body = b"t"
+
+
+def a_tus_request(case):
+    case.headers = {"Tus-Resumable": "1.0.0"}
+
+
+def a_webhook(case):
+    case.body = dict(WEBHOOK)
+
+
+def an_event(case):
+    case.headers, case.body = {}, dict(EVENT)
+
+
+def a_first_page(case):
+    case.query = {}
+
+
+def as_it_is(_):
+    pass
+
+
+MEANT = {
+    "POST /api/v1/uploads": an_upload,
+    "POST /api/v1/tus": a_creation,
+    "PATCH /api/v1/tus/{upload_id}": a_part,
+    "HEAD /api/v1/tus/{upload_id}": a_tus_request,
+    "GET /api/v1/tus/{upload_id}": as_it_is,
+    "POST /api/v1/webhooks": a_webhook,
+    "GET /api/v1/webhooks/{webhook_id}": as_it_is,
+    "GET /api/v1/webhooks/{webhook_id}/deliveries": a_first_page,
+    "POST /api/v1/investigation-events": an_event,
+}
+
+
+@schemathesis.hook("map_case").apply_to(lambda context: context.operation.label in MEANT)
+def as_meant(_, case):
+    """Every other case, by chance but always the same ones."""
+    if crc32(repr((case.path_parameters, case.query, case.headers, case.body)).encode()) % 2:
+        known = {name: KNOWN.get(name, value) for name, value in (case.path_parameters or {}).items()}
+        case.path_parameters = known
+        MEANT[case.operation.label](case)
+    return case
