@@ -74,6 +74,13 @@ class ImportUploaded(EventData):
     uploaded_at: datetime
 
 
+class UploadFinish(EventData):
+    """Command: check the file of a resumable upload that has all its bytes, and make an import of it, of the same id."""
+
+    type = "upload.finish"
+    upload_id: UUID
+
+
 class SliceProcess(EventData):
     """Command: do slice number `slice` (from 0) of an import. Any other number than the next one due is stale."""
 
@@ -190,6 +197,7 @@ EVENTS: dict[str, type[EventData]] = {
     data.type: data
     for data in (
         ImportUploaded,
+        UploadFinish,
         SliceProcess,
         ImportCancel,
         ImportRetry,

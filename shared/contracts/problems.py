@@ -6,15 +6,17 @@ An error that is the caller's to mend is a `Problem`: raised anywhere in a servi
     ├── Unauthenticated     401  no token, or one that is wrong, expired or revoked
     ├── Forbidden           403  the token is right, its scopes are not enough
     ├── NotFound            404  no such thing for this tenant (another tenant's is "no such thing" too)
+    ├── RequestTimeout      408  the request's body stood still; the connection is closed
     ├── Conflict            409
     ├── TooLarge            413
     ├── UnsupportedMedia    415
     ├── Unprocessable       422  the request was read and is wrong
+    ├── TooManyRequests     429  the tenant's limit is used up; try again after `retry_after` seconds
     └── Unavailable         503  something of ours is away; try again after `retry_after` seconds
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -38,10 +40,16 @@ class Problem(Exception):
         self.detail = detail
         self.hint = hint
         self.extra = extra
+        self._more_headers: dict[str, str] = {}
 
     def headers(self) -> Mapping[str, str]:
         """Response headers that belong to this problem."""
-        return {}
+        return self._more_headers
+
+    def answered_with(self, headers: Mapping[str, str]) -> Self:
+        """This problem, answered with `headers` beside its own."""
+        self._more_headers.update(headers)
+        return self
 
     def document(self) -> dict[str, Any]:
         """The problem details as a JSON object."""
@@ -62,7 +70,7 @@ class Unauthenticated(Problem):
     title = "Authentication needed"
 
     def headers(self) -> Mapping[str, str]:
-        return {"WWW-Authenticate": 'Bearer realm="penstock"'}
+        return {"WWW-Authenticate": 'Bearer realm="penstock"', **super().headers()}
 
 
 class Forbidden(Problem):
@@ -73,6 +81,14 @@ class Forbidden(Problem):
 class NotFound(Problem):
     status = 404
     title = "Not found"
+
+
+class RequestTimeout(Problem):
+    status = 408
+    title = "Request timeout"
+
+    def headers(self) -> Mapping[str, str]:
+        return {"Connection": "close", **super().headers()}
 
 
 class Conflict(Problem):
@@ -95,6 +111,18 @@ class Unprocessable(Problem):
     title = "Unprocessable"
 
 
+class TooManyRequests(Problem):
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, code: str, detail: str, *, retry_after: int, hint: str | None = None) -> None:
+        super().__init__(code, detail, hint=hint)
+        self.retry_after = retry_after
+
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after), **super().headers()}
+
+
 class Unavailable(Problem):
     status = 503
     title = "Temporarily unavailable"
@@ -104,4 +132,4 @@ class Unavailable(Problem):
         self.retry_after = retry_after
 
     def headers(self) -> Mapping[str, str]:
-        return {"Retry-After": str(self.retry_after)}
+        return {"Retry-After": str(self.retry_after), **super().headers()}

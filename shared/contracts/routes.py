@@ -7,6 +7,8 @@ from types import MappingProxyType
 ROUTES: Mapping[str, str] = MappingProxyType(
     {
         "/api/v1/uploads": "upload",
+        "/api/v1/tus": "upload",
+        "/api/v1/api-keys": "upload",
         "/api/v1/imports": "results",
         "/api/v1/records": "results",
         "/api/v1/datasets": "results",

@@ -23,6 +23,8 @@ class Queue:
         return f"{self.name}.dead"
 
 
+# The only one of upload: to check a file of many GB takes a minute, in which another one may be checked.
+UPLOAD_FINISH = Queue("upload.finish", frozenset({"upload.finish"}), workers=2)
 PROCESSOR_IMPORTS = Queue("processor.imports", frozenset({"import.uploaded", "slice.process"}), workers=2)
 # Apart from the imports themselves, which may keep all workers busy for seconds.
 PROCESSOR_COMMANDS = Queue("processor.commands", frozenset({"import.cancel", "import.retry"}))
@@ -35,7 +37,7 @@ NOTIFIER_EVENTS = Queue(
     frozenset({"import.completed", "import.failed", "import.cancelled", "investigation.opened"}),
 )
 
-QUEUES = (PROCESSOR_IMPORTS, PROCESSOR_COMMANDS, RESULTS_IMPORTS, NOTIFIER_EVENTS)
+QUEUES = (UPLOAD_FINISH, PROCESSOR_IMPORTS, PROCESSOR_COMMANDS, RESULTS_IMPORTS, NOTIFIER_EVENTS)
 
 
 def queues_for(event_type: str) -> tuple[Queue, ...]:
