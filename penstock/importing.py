@@ -90,6 +90,9 @@ def send_and_follow(client: PenstockClient, order: Order, console: Console) -> J
             source=order.source,
             fields=order.fields,
             on_sent=progress.sent,
+            on_wait=lambda error, seconds: say(
+                console, f"{error} ({error.code}); sending again in {seconds} s"
+            ),
         )
         return follow(client, accepted["id"], progress)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from penstock.importing import Order, complain, follow, send_and_follow
 from penstock.progress import ImportProgress, say, summary
-from shared.client import ENDED, ClientError, Json, PenstockClient
+from shared.client import ENDED, ClientError, Json, PenstockClient, Refused
 
 FOLDER = Path(__file__).parent.parent / "samples"
 SOURCE = "Penstock samples"
@@ -74,7 +74,7 @@ def _import_one(
     name = sample.path.name
     before = known.get(name)
     if before is None:
-        final = send_and_follow(client, Order(sample.path, sample.dataset, SOURCE), console)
+        final = _send(client, sample, console)
     elif before["status"] in ENDED:
         final = before
     else:
@@ -83,6 +83,19 @@ def _import_one(
     earlier = " (before this start)" if final is before else ""
     say(console, f"{name} → {sample.dataset}: {summary(final)}{earlier}")
     yield from differences(sample, final)
+
+
+def _send(client: PenstockClient, sample: Sample, console: Console) -> Json:
+    """The import of a sample, or the one that somebody else has made of the same file."""
+    try:
+        return send_and_follow(client, Order(sample.path, sample.dataset, SOURCE), console)
+    except Refused as error:
+        if error.code != "file_already_imported":
+            raise
+        earlier = error.document["import_id"]
+        for _ in client.follow(earlier):
+            pass
+        return client.import_status(earlier)
 
 
 def differences(sample: Sample, final: Json) -> Iterator[str]:

@@ -2,17 +2,19 @@
 
 import os
 import socket
+from functools import partial
 
 from rich.console import Console
 
 from penstock import embedded
 from penstock.cluster import run_cluster
 from penstock.home import Home, home_from_environment
+from penstock.limits import forget_uploads
 from penstock.progress import say
 from penstock.registry import MIGRATIONS, NAMES, build
 from penstock.serving import check_settings, serve_explained
 from penstock.signals import stopped_by_signals
-from penstock.tokens import admin_token
+from penstock.tokens import DEMO_TENANT, admin_token
 from penstock.welcome import Options, Welcome
 from shared.platform import logs
 from shared.platform.database import migrate
@@ -47,7 +49,15 @@ def up(options: Options) -> int:
                 )
                 migrate(database_url, MIGRATIONS)
                 begun_before = home.token_file.exists()
-                welcome = Welcome(options, home, admin_token(home), console, begun_before=begun_before)
+                welcome = Welcome(
+                    options,
+                    home,
+                    admin_token(home),
+                    console,
+                    begun_before=begun_before,
+                    # The samples are ours to send: whoever uses the token has all of the tenant's uploads a minute.
+                    on_imported=partial(forget_uploads, database_url, DEMO_TENANT),
+                )
                 with stopped_by_signals():
                     run = run_cluster if options.rabbitmq else _run_in_this_process
                     run(options, home, welcome, console)

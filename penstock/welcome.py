@@ -5,6 +5,7 @@ import shlex
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -48,12 +49,21 @@ class Welcome:
     """
 
     def __init__(
-        self, options: Options, home: Home, token: str, console: Console, *, begun_before: bool
+        self,
+        options: Options,
+        home: Home,
+        token: str,
+        console: Console,
+        *,
+        begun_before: bool,
+        on_imported: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_imported` is called when the samples are there."""
         self.exit_code = 1 if options.exit_when_done else 0
         self._options = options
         self._home = home
         self._begun_before = begun_before
+        self._on_imported = on_imported
         self._token = token
         self._console = console
 
@@ -81,9 +91,11 @@ class Welcome:
                 client.wait_until_ready()
                 if not self._options.samples:
                     return []
-                return samples.import_all(
+                faults = samples.import_all(
                     client, samples.bundled(), self._console, begun_before=self._begun_before
                 )
+                self._on_imported()
+                return faults
         except ClientError as error:
             return [f"Penstock does not get ready: {error}"]
         except Exception as error:  # noqa: BLE001 - in a thread of its own, what is not said here nobody hears

@@ -1,6 +1,7 @@
 """Real servers for every test: one PostgreSQL and one RabbitMQ a session, a fresh database a test."""
 
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -29,7 +30,7 @@ settings.register_profile(
 )
 settings.load_profile("any-machine")
 
-JWT_SECRET = "test-secret-test-secret-test-secret!"
+JWT_SECRET = secrets.token_hex(32)
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +78,9 @@ def environment(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "PENSTOCK_STORE_URL": f"file://{tmp_path / 'store'}",
         "PENSTOCK_JWT_SECRET": JWT_SECRET,
         "PENSTOCK_WEBHOOK_ALLOW_PRIVATE": "true",
+        # Limits are tested by themselves; what is tested elsewhere sends as often as it likes.
+        "PENSTOCK_UPLOADS_PER_MINUTE": "1000",
+        "PENSTOCK_IMPORTS_AT_ONCE": "1000",
     }
     for name in [name for name in os.environ if name.startswith("PENSTOCK_")]:
         monkeypatch.delenv(name)

@@ -1,16 +1,16 @@
 """HTTP: files come in at `POST /api/v1/uploads`, as a multipart form or as the bare file; imports are cancelled and retried."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.upload import control
-from services.upload.bodies import RAW_TYPES, upload_of
+from services.upload import control, idempotency
+from services.upload.admission import Admission, Earlier
+from services.upload.bodies import RAW_TYPES, declared_bytes, upload_of
+from services.upload.draining import drain
 from services.upload.fields import FIELDS
 from services.upload.intake import Intake
 from services.upload.resources import Accepted, Ordered
@@ -18,10 +18,7 @@ from shared.contracts.problems import Problem
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.bus import Bus
 from shared.platform.edge import problem_responses
-
-# A refused client may still be sending; most only look at the answer once they are done.
-DRAIN_BYTES = 16 * 1024 * 1024
-DRAIN_SECONDS = 2.0
+from shared.platform.tenancy import tenant_writing
 
 _FILE = {"type": "string", "format": "binary"}
 _PROPERTIES = {
@@ -49,9 +46,33 @@ _QUERY = [
     {"name": name, "in": "query", "schema": schema, "description": schema["description"]}
     for name, schema in {**_PROPERTIES, "file_name": _NAME}.items()
 ]
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.MAX_LENGTH},
+    "description": "A new UUID for each file; the same one when the same request is sent again.",
+}
+_HEADERS = {
+    "Location": "The import, at `results`.",
+    "RateLimit-Limit": "Uploads that the tenant may begin within a minute.",
+    "RateLimit-Remaining": "Those of them that are left.",
+    "RateLimit-Reset": "Seconds until there is one more.",
+    "RateLimit-Policy": "`<limit>;w=60`.",
+    "Idempotency-Replayed": "`true`: the request was answered before, and this is the same answer.",
+}
+_ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "description": "Accepted",
+        "headers": {
+            name: {"schema": {"type": "string"}, "description": text} for name, text in _HEADERS.items()
+        },
+    }
+}
 
 
-def router(intake: Intake, engine: AsyncEngine, bus: Bus, auth: Authenticator) -> APIRouter:
+def router(
+    intake: Intake, admission: Admission, engine: AsyncEngine, bus: Bus, auth: Authenticator
+) -> APIRouter:
     """The upload service's routes."""
     routes = APIRouter(prefix="/api/v1", tags=["uploads"])
     writer = Depends(auth.require("imports:write"))
@@ -61,26 +82,51 @@ def router(intake: Intake, engine: AsyncEngine, bus: Bus, auth: Authenticator) -
         status_code=202,
         summary="Upload a CSV file",
         response_model=Accepted,
-        responses=problem_responses(401, 403, 413, 415, 422, 503),
-        openapi_extra={"requestBody": _BODY, "parameters": _QUERY},
+        responses=_ACCEPTED | problem_responses(401, 403, 408, 409, 413, 415, 422, 429, 503),
+        openapi_extra={"requestBody": _BODY, "parameters": [*_QUERY, _KEY]},
     )
     async def upload(request: Request, response: Response, caller: Annotated[Principal, writer]) -> Accepted:
         """The file streams into the store and is checked on its way; what is wrong with it as a whole is said at once.
 
-        Files end in `.csv`, `.tsv`, `.txt` or whatever you like; one that is compressed with gzip is unpacked. Fields
-        come as form fields, before or behind the file, or as query parameters. Those before the file are best: they
-        lead how it is read while it streams; behind it, a large file may have to be read twice.
+        Files end in `.csv`, `.tsv`, `.tab`, `.psv`, `.txt`, `.dat`, `.asc`, in digits, or in nothing; one that is compressed
+        with gzip is unpacked. Fields come as form fields, before or behind the file, or as query parameters. Those before
+        the file are best: they lead how it is read while it streams; behind it, a large file may have to be read twice.
 
         202: it is accepted and will be processed; follow `links.self` (also in `Location`) or `links.events`.
+
+        With `Idempotency-Key` the request may be sent again within 24 hours, as when its answer was lost: the same one is
+        answered as before (`Idempotency-Replayed: true`), 422 `idempotency_key_reused` if it differs, 409
+        `idempotency_key_in_progress` while the first one is under way. A refused request leaves its key free.
+
+        409 `file_already_imported`: the same bytes came for the same dataset before, however long ago; `links` lead to
+        that import. `force=true` imports them again. Dry runs do not count.
+
+        429 `rate_limited`, `too_many_imports`: the tenant has begun as many uploads within the last minute, or has as many
+        imports under way, as it may. `RateLimit-*` tell how many more may begin, and when.
         """
         body = request.stream()
         try:
-            accepted = await intake.receive(caller, await upload_of(request, body))
+            accepted, headers = await _taken_in(request, body, caller)
         except Problem:
-            await _drain(body)
+            await drain(body)
             raise
+        response.headers.update(headers)
         response.headers["Location"] = accepted.links["self"]
         return accepted
+
+    async def _taken_in(
+        request: Request, body: AsyncIterator[bytes], caller: Principal
+    ) -> tuple[Accepted, Mapping[str, str]]:
+        key = idempotency.key_in(request.headers.getlist("idempotency-key"))
+        upload = await upload_of(request, body)
+        entry = await admission.enter(caller, key)
+        if isinstance(entry, Earlier):
+            return await intake.answer_again(entry, upload), {"Idempotency-Replayed": "true"}
+        try:
+            return await intake.receive(entry, upload, declared_bytes(request)), entry.headers
+        except Problem as problem:
+            problem.answered_with(entry.headers)
+            raise
 
     @routes.post(
         "/uploads/{import_id}/cancel",
@@ -93,7 +139,7 @@ def router(intake: Intake, engine: AsyncEngine, bus: Bus, auth: Authenticator) -
 
         To cancel twice does no harm. 409 `import_ended`: it is completed or failed.
         """
-        async with engine.begin() as connection:
+        async with tenant_writing(engine, caller.tenant) as connection:
             return await control.cancel(connection, bus, caller.tenant, import_id)
 
     @routes.post(
@@ -107,17 +153,7 @@ def router(intake: Intake, engine: AsyncEngine, bus: Bus, auth: Authenticator) -
 
         409 `import_not_failed`: it has not failed. 409 `import_not_retryable`: it would fail in the same way.
         """
-        async with engine.begin() as connection:
+        async with tenant_writing(engine, caller.tenant) as connection:
             return await control.retry(connection, bus, caller.tenant, import_id)
 
     return routes
-
-
-async def _drain(body: AsyncIterator[bytes]) -> None:
-    drained = 0
-    with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            async for chunk in body:
-                drained += len(chunk)
-                if drained > DRAIN_BYTES:
-                    return

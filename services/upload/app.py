@@ -2,12 +2,26 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
+from fastapi import APIRouter
+
+from services.upload.admission import Admission
 from services.upload.api import router
-from services.upload.blocks import Limits
+from services.upload.api_keys import api_keys_router
+from services.upload.consumer import subscription
 from services.upload.intake import Intake
+from services.upload.limits import Limits, Sizes
 from services.upload.settings import Settings
-from shared.platform.auth import Authenticator
+from services.upload.sweeper import Sweeper
+from services.upload.tus.api import tus_router
+from services.upload.tus.creation import Creation
+from services.upload.tus.finish import Finisher
+from services.upload.tus.parts import Parts
+from services.upload.tus.requests import Requests
+from services.upload.tus.sweep import sweep
+from services.upload.tus.writing import Writing
+from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for
 from shared.platform.health import Check, database_check
@@ -24,22 +38,50 @@ def build(stopping: Stopping) -> Service:
         "upload", database_url=database_url, bus_url=settings.bus_url, stop_seconds=settings.stop_seconds
     )
     objects = Objects(settings.store_url)
-    auth = Authenticator(settings.jwt_secret.get_secret_value(), settings.jwt_audience, engine)
-    limits = Limits(settings.upload_max_bytes, settings.upload_max_ratio)
-    intake = Intake(engine, bus, objects, limits)
+    auth = authenticator_of(settings, engine)
+    limits = Limits(
+        settings.uploads_per_minute,
+        settings.imports_at_once,
+        Sizes(settings.upload_max_bytes, settings.upload_max_bytes_by_dataset),
+    )
+    admission = Admission(engine, owner=bus.presence.instance, defaults=limits)
+    intake = Intake(engine, bus, objects, admission, max_ratio=settings.upload_max_ratio)
+    sweeper = Sweeper(engine, objects, admission, stopping, further=(lambda: sweep(engine, objects),))
+    bus.subscribe(subscription(Finisher(engine, objects, intake, admission)))
+    expires_after = timedelta(hours=settings.tus_expires_hours)
+    resumable = Requests(
+        engine,
+        Creation(engine, bus, admission, expires_after=expires_after),
+        Writing(
+            engine,
+            objects,
+            Parts(engine, bus, objects, stopping, expires_after=expires_after),
+            expires_after=expires_after,
+        ),
+        stopping,
+    )
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         await bus.start()
+        sweeper.start()
         try:
             yield
         finally:
+            await sweeper.stop()
             await bus.stop()
             await engine.dispose()
 
     async def checks() -> Sequence[Check]:
         return [await database_check(engine), await objects.check(), *await bus.checks()]
 
+    routes = APIRouter()
+    for part in (
+        router(intake, admission, engine, bus, auth),
+        tus_router(resumable, auth, max_bytes=limits.sizes.limit(None)),
+        api_keys_router(engine, auth),
+    ):
+        routes.include_router(part)
     return Service(
-        "upload", lifespan, checks, router(intake, engine, bus, auth), streams=frozenset({"/api/v1/uploads"})
+        "upload", lifespan, checks, routes, streams=frozenset({"/api/v1/uploads", "/api/v1/tus/*"})
     )

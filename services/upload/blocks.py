@@ -33,7 +33,7 @@ async def blocks_of(chunks: AsyncIterator[bytes], limits: Limits) -> AsyncIterat
             gunzip = Gunzip(limits.max_bytes, limits.max_ratio)
         received += len(block)
         if received > limits.max_bytes:
-            raise _too_large(limits)
+            raise file_too_large(limits.max_bytes)
         if gunzip is None:
             yield block
         else:
@@ -72,10 +72,11 @@ def _finish(gunzip: Gunzip) -> None:
         raise problem_of(error) from error
 
 
-def _too_large(limits: Limits) -> TooLarge:
+def file_too_large(limit: int) -> TooLarge:
+    """The problem of a file of more than `limit` bytes."""
     return TooLarge(
         "file_too_large",
-        f"the file is larger than {limits.max_bytes} bytes",
+        f"the file is larger than {limit} bytes",
         hint="split it into smaller files, each with the header",
-        limit_bytes=limits.max_bytes,
+        limit_bytes=limit,
     )

@@ -11,13 +11,26 @@ from shared.contracts.problems import Unprocessable, UnsupportedMedia
 RAW_TYPES = frozenset(
     {
         "text/csv",
+        "text/x-csv",
         "application/csv",
+        "application/x-csv",
         "text/plain",
         "text/tab-separated-values",
+        "application/vnd.ms-excel",  # what Windows calls a CSV file where Excel is installed
         "application/gzip",
         "application/x-gzip",
     }
 )
+# Of the file in a form: some clients do not know it, and say so.
+PART_TYPES = RAW_TYPES | {"", "application/octet-stream", "application/x-compressed", "binary/octet-stream"}
+FORM_BYTES = 64 * 1024  # what a form may have beside its file: boundaries, headers, fields
+
+
+def declared_bytes(request: Request) -> int:
+    """How large the file is at least, as the request's headers tell; 0: they do not."""
+    length = request.headers.get("content-length", "")
+    declared = int(length) if length.isdecimal() and len(length) < 20 else 0
+    return max(declared - FORM_BYTES, 0) if _media_type(request) == "multipart/form-data" else declared
 
 
 async def upload_of(request: Request, body: AsyncIterator[bytes]) -> Upload:
@@ -27,23 +40,20 @@ async def upload_of(request: Request, body: AsyncIterator[bytes]) -> Upload:
         UnsupportedMedia: `media_type_unsupported`, `content_encoding_unsupported`.
         Unprocessable: the form is no good, or a field comes twice.
     """
-    content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = _media_type(request)
     query = _query_of(request)
     if media_type == "multipart/form-data":
         _check_encoding(request, {"", "identity"})
-        form = FormStream(content_type, body)
+        form = FormStream(request.headers["content-type"], body)
         await form.find_file()
+        if form.file_type not in PART_TYPES:
+            raise _unsupported(f"the file in the form is of type {form.file_type!r}")
         return FormUpload(form, query)
     if media_type in RAW_TYPES:
         # gzip or not, the bytes themselves tell.
         _check_encoding(request, {"", "identity", "gzip", "x-gzip"})
         return RawUpload(query, body)
-    raise UnsupportedMedia(
-        "media_type_unsupported",
-        f"cannot take a body of type {media_type or 'unknown'!r}",
-        hint="send multipart/form-data with a field `file`, or the bare file as text/csv or application/gzip",
-    )
+    raise _unsupported(f"the body is of type {media_type or 'unknown'!r}")
 
 
 class FormUpload(Upload):
@@ -104,6 +114,18 @@ def _query_of(request: Request) -> dict[str, str]:
 
 def _repeated(names: list[str]) -> Unprocessable:
     return Unprocessable("field_repeated", f"the request has {', '.join(names)} more than once")
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _unsupported(what: str) -> UnsupportedMedia:
+    return UnsupportedMedia(
+        "media_type_unsupported",
+        f"{what}, which cannot be taken",
+        hint="send multipart/form-data with the file in a field `file`, or the bare file, as text/csv or application/gzip",
+    )
 
 
 def _check_encoding(request: Request, known: set[str]) -> None:

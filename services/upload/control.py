@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.upload import repository
 from services.upload.repository import State
+from services.upload.repository_admission import add_open
 from services.upload.resources import Ordered, links_of
 from shared.contracts.events import FINAL_ERROR_CODES, ImportCancel, ImportRetry
 from shared.contracts.problems import Conflict, NotFound
@@ -58,6 +59,7 @@ async def retry(connection: AsyncConnection, bus: Bus, tenant: str, import_id: U
             hint="mend the file or raise the limit, and upload it again",
             error_code=state.error_code,
         )
+    await add_open(connection, tenant, import_id)
     await _publish(connection, bus, tenant, ImportRetry(import_id=import_id))
     return _ordered(import_id, state)
 

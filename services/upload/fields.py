@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from services.upload.names import printable
 from shared.contracts.options import ImportOptions
 from shared.contracts.problems import Unprocessable
 from shared.reading.overrides import MAX_HEADER_ROWS, DialectOverrides
-
-MAX_NAME = 255  # characters of a file name or a source
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,11 @@ FIELDS: Mapping[str, Field] = {
         "The same as a share of all records.",
         "a number from 0 to 1, such as 0.05 for 5 percent",
         {"type": "number", "minimum": 0, "maximum": 1},
+    ),
+    "force": Field(
+        "Import the file although the same bytes were imported into the same dataset before.",
+        "true or false",
+        _BOOLEAN,
     ),
     "date_order": Field(
         "How dates such as 03/04/2024 are read; without it the dates in the file's first 4 MiB decide.",
@@ -96,12 +100,14 @@ class Asked:
     Attributes:
         source: Who sends the file.
         given: Of the dialect.
+        force: Whether the file is wanted although it was imported before.
     """
 
     dataset: str | None
     source: str | None
     options: ImportOptions
     given: DialectOverrides
+    force: bool = False
 
 
 def asked_in(fields: Mapping[str, str]) -> Asked:
@@ -124,15 +130,15 @@ def asked_in(fields: Mapping[str, str]) -> Asked:
         source=printable(said.get("data_source_name", "")) or None,
         options=_model_of(ImportOptions, said),
         given=given,
+        force=_model_of(_Force, said).force,
     )
 
 
-def printable(name: str) -> str:
-    """`name` without control characters and surplus length: it is shown and logged, never opened."""
-    return "".join(letter for letter in name if letter.isprintable()).strip()[:MAX_NAME]
+class _Force(BaseModel):
+    force: bool = False
 
 
-ModelT = TypeVar("ModelT", ImportOptions, DialectOverrides)
+ModelT = TypeVar("ModelT", ImportOptions, DialectOverrides, _Force)
 
 
 def _model_of(model: type[ModelT], said: Mapping[str, str]) -> ModelT:

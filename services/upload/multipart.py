@@ -21,6 +21,7 @@ class FormStream:
     Attributes:
         fields: The text fields seen so far.
         file_name: As the client sent it, None until the file was found.
+        file_type: The file's media type as the client sent it, lower case and without parameters.
     """
 
     def __init__(self, content_type: str, chunks: AsyncIterator[bytes]) -> None:
@@ -29,6 +30,7 @@ class FormStream:
             raise _malformed("the Content-Type header names no boundary")
         self.fields: dict[str, str] = {}
         self.file_name: str | None = None
+        self.file_type = ""
         self._chunks = chunks
         self._file: deque[bytes] = deque()
         self._file_open = False
@@ -133,6 +135,7 @@ class FormStream:
                 )
             self._file_open = True
             self.file_name = _parameter(disposition, "filename") or ""
+            self.file_type = self._headers.get("content-type", "").partition(";")[0].strip().lower()
         elif name is None:
             raise _malformed("a part has no name")
         else:

@@ -4,19 +4,32 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, func, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.upload.tables import imports, processor_imports
+from services.upload.tables import imports, intakes, open_imports, processor_imports
 from shared.contracts.events import ImportUploaded
 
 
 async def add_import(
-    connection: AsyncConnection, uploaded: ImportUploaded, *, tenant: str, uploaded_by: str
-) -> None:
-    """Record an import as it was received."""
+    connection: AsyncConnection, uploaded: ImportUploaded, *, tenant: str, uploaded_by: str, owner: int
+) -> bool:
+    """Record an import as it was received: as open, and no more as `owner`'s upload in progress.
+
+    False: the upload in progress is not `owner`'s any more, and the transaction must not be committed.
+    """
     values: dict[str, Any] = uploaded.model_dump() | {"tenant": tenant, "uploaded_by": uploaded_by}
-    await connection.execute(insert(imports).values(values))
+    added = insert(imports).values(values).returning(imports.c.import_id).cte("added")
+    row = {"import_id": uploaded.import_id, "tenant": tenant, "rows_detected": uploaded.rows_detected}
+    opened = insert(open_imports).values(row).returning(open_imports.c.import_id).cte("opened")
+    ended = (
+        delete(intakes)
+        .where(intakes.c.import_id == uploaded.import_id, intakes.c.owner == owner)
+        .returning(intakes.c.import_id)
+        .cte("ended")
+    )
+    was_ours = select(func.count()).select_from(ended).add_cte(added, opened)
+    return bool(await connection.scalar(was_ours))
 
 
 @dataclass(frozen=True)
@@ -42,8 +55,3 @@ async def find_state(connection: AsyncConnection, tenant: str, import_id: UUID) 
     )
     row = (await connection.execute(found)).one_or_none()
     return row and State(row.status, row.run, row.error_code)
-
-
-async def has_import(connection: AsyncConnection, import_id: UUID) -> bool:
-    """Whether the import was recorded."""
-    return bool(await connection.scalar(select(exists().where(imports.c.import_id == import_id))))

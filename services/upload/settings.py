@@ -1,16 +1,29 @@
 """Settings of the upload service."""
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from shared.platform.settings import ApiSettings, StoreSettings
 
+MIB = 1024**2
 GIB = 1024**3
 
 
 class Settings(ApiSettings, StoreSettings):
-    """The environment of `penstock serve upload`."""
+    """The environment of `penstock serve upload`. A tenant may have limits of its own: `penstock limits`."""
 
-    upload_max_bytes: int = Field(5 * GIB, ge=1, description="Largest file taken, in bytes, unpacked.")
-    upload_max_ratio: int = Field(
-        200, ge=1, description="How many times larger than it came a compressed file may be unpacked."
+    upload_max_bytes: PositiveInt = Field(5 * GIB, description="Largest file taken, in bytes, unpacked.")
+    upload_max_bytes_by_dataset: dict[str, PositiveInt] = Field(
+        {"sales": 10 * MIB}, description="The same for single datasets, as a JSON object."
+    )
+    upload_max_ratio: PositiveInt = Field(
+        200, description="How many times larger than it came a compressed file may be unpacked."
+    )
+    uploads_per_minute: PositiveInt = Field(
+        10, description="Uploads that a tenant may begin within any 60 s; refused ones do not count."
+    )
+    tus_expires_hours: PositiveInt = Field(
+        24, description="How long a resumable upload waits for its next bytes, in hours."
+    )
+    imports_at_once: PositiveInt = Field(
+        20, description="Imports of a tenant that may wait or be processed at a time."
     )

@@ -1,4 +1,4 @@
-"""What upload owns: imports as they were received; and the processor's view of how they stand."""
+"""What upload owns: imports as they were received, uploads in progress; and the processor's view of how they stand."""
 
 from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Table, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
@@ -26,6 +26,24 @@ imports = Table(
     Column("options", JSONB, nullable=False),
     Column("uploaded_by", Text, nullable=False),
     Column("uploaded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+open_imports = Table(
+    "open_imports",
+    metadata,
+    Column("import_id", Uuid, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("rows_detected", BigInteger, nullable=False),
+)
+
+intakes = Table(
+    "intakes",
+    metadata,
+    Column("import_id", Uuid, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("object_key", Text, nullable=False),
+    Column("owner", BigInteger, nullable=False),
+    Column("began_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
 processor_imports = Table(

@@ -23,6 +23,10 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 120.0  # the end of an upload waits for the object store
 SILENCE_SECONDS = 10.0  # progress is promised once a second
 POLL_SECONDS = 0.5
+PATIENCE_SECONDS = (
+    600.0  # a tenant's uploads a minute are free again after 60, its imports after those before them
+)
+TOO_MANY = 429
 ENDED = frozenset({"completed", "failed", "cancelled"})
 
 Json = dict[str, Any]
@@ -81,8 +85,9 @@ class PenstockClient:
         file_name: str | None = None,
         fields: Mapping[str, object] = MappingProxyType({}),
         on_sent: Callable[[int], None] = lambda _: None,
+        on_wait: Callable[[Refused, int], None] = lambda _error, _seconds: None,
     ) -> Json:
-        """Send a file, streamed: its size does not matter to memory.
+        """Send a file, streamed: its size does not matter to memory. Where the tenant's limits are used up, wait.
 
         Args:
             file: A path, or a stream that is read to its end.
@@ -91,6 +96,7 @@ class PenstockClient:
             file_name: What to call a stream; a path has its own name.
             fields: What else to ask, as the API names it: `dry_run`, `max_rejected`, `delimiter` …; None: left out.
             on_sent: Called with the number of bytes handed to the network so far.
+            on_wait: Called before a file is sent again that came too soon: with the refusal, and the seconds until then.
 
         Returns:
             The answer to the upload: `id` of the import, `rows_detected`, `links` and more.
@@ -102,17 +108,34 @@ class PenstockClient:
             with file.open("rb") as stream:
                 name = file_name or os.fsencode(file.name).decode("utf-8", "replace")
                 return self.upload(
-                    stream, dataset=dataset, source=source, file_name=name, fields=fields, on_sent=on_sent
+                    stream,
+                    dataset=dataset,
+                    source=source,
+                    file_name=name,
+                    fields=fields,
+                    on_sent=on_sent,
+                    on_wait=on_wait,
                 )
         query = {"dataset": dataset, "data_source_name": source, "file_name": file_name, **fields}
         packed = (file_name or "").lower().endswith(".gz")
-        return self._json(
-            "POST",
-            f"{API}/uploads",
-            params={name: _text(value) for name, value in query.items() if value is not None},
-            headers={"Content-Type": "application/gzip" if packed else "text/csv"},
-            content=_chunks(file, on_sent),
-        )
+        start = file.tell() if file.seekable() else None
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return self._json(
+                    "POST",
+                    f"{API}/uploads",
+                    params={name: _text(value) for name, value in query.items() if value is not None},
+                    headers={"Content-Type": "application/gzip" if packed else "text/csv"},
+                    content=_chunks(file, on_sent),
+                )
+            except Refused as error:
+                wait = error.retry_after or 1
+                if error.status != TOO_MANY or start is None or time.monotonic() + wait > until:
+                    raise
+                on_wait(error, wait)
+                time.sleep(wait)
+                file.seek(start)
 
     def cancel(self, import_id: UUID | str) -> Json:
         """Ask for the end of an import that has not ended. The answer has the state that it was in."""
@@ -202,7 +225,8 @@ class PenstockClient:
         with self._talking():
             response = self._http.request(method, path, **arguments)
         if response.is_error:
-            raise refused(response.status_code, response.reason_phrase, response.content)
+            retry_after = response.headers.get("retry-after", "")
+            raise refused(response.status_code, response.reason_phrase, response.content, retry_after)
         try:
             answer = response.json()
         except ValueError:

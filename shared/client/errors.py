@@ -33,10 +33,12 @@ class Refused(ClientError):
         code: The problem's stable name; `http_error` where the answer was no problem document.
         detail: What is wrong and where.
         document: The whole problem document, which may have more members.
+        retry_after: Seconds after which the same request may work, as the server says; None: it does not.
     """
 
-    def __init__(self, status: int, document: dict[str, Any]) -> None:
+    def __init__(self, status: int, document: dict[str, Any], *, retry_after: int | None = None) -> None:
         self.status = status
+        self.retry_after = retry_after
         self.code = str(document.get("code") or "http_error")
         self.detail = str(document.get("detail") or document.get("title") or f"HTTP {status}")
         self.document = document
@@ -49,7 +51,7 @@ class Refused(ClientError):
         return self.status in {429, 502, 503, 504}
 
 
-def refused(status: int, reason: str, body: bytes) -> Refused:
+def refused(status: int, reason: str, body: bytes, retry_after: str = "") -> Refused:
     """The error in an answer's `body`, which need not be a problem document: proxies answer in HTML."""
     try:
         document = json.loads(body)
@@ -57,4 +59,4 @@ def refused(status: int, reason: str, body: bytes) -> Refused:
         document = None
     if not isinstance(document, dict):
         document = {"detail": f"the server answered {status} {reason}".strip()}
-    return Refused(status, document)
+    return Refused(status, document, retry_after=int(retry_after) if retry_after.isdecimal() else None)

@@ -1,22 +1,44 @@
 """Object storage by URL: a local folder, S3, Google or Azure, one set of calls."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, GenericError, NotFoundError
-from obstore.store import ObjectStore, from_url
+from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
 
 from shared.contracts.problems import Unavailable
 from shared.platform.health import Check
 from shared.platform.logs import get_logger
 
 CHUNK_BYTES = 8 * 1024 * 1024
+# What a store's URL looks like. The library knows more, which are no stores to us: http(s):// lists and deletes nothing
+# that all servers understand, and what is in memory:// no other process sees, and is lost with its own.
+FORMS: Mapping[str, str] = MappingProxyType(
+    {
+        "file": "file:///folder",
+        "s3": "s3://bucket",
+        "gs": "gs://bucket",
+        "az": "az://container, with AZURE_STORAGE_ACCOUNT_NAME set",
+        "abfs": "abfs://container@account.dfs.core.windows.net",
+        "abfss": "abfss://container@account.dfs.core.windows.net",
+    }
+)
 
 log = get_logger(__name__)
 
 
 class ObjectMissing(LookupError):
     """The object is not in the store: it was never put there, or somebody removed it."""
+
+
+class StoreUrlInvalid(ValueError):
+    """There is no store at this URL, whatever may come; the message says why and what to write, never the URL itself."""
 
 
 class StoreUnavailable(Unavailable):
@@ -30,10 +52,19 @@ class Objects:
     """The files of this deployment, each under a key such as `uploads/<import id>`."""
 
     def __init__(self, url: str) -> None:
-        if url.startswith("file://"):
-            self._store: ObjectStore = from_url(url, mkdir=True)
-        else:
-            self._store = from_url(url)
+        """Nothing is asked of the store yet, but that a folder is there or can be made.
+
+        Raises:
+            StoreUrlInvalid: no store has this URL.
+        """
+        scheme = _scheme_of(url)
+        self._folder = Path(unquote(urlsplit(url).path)) if scheme == "file" else None
+        try:
+            self._store: ObjectStore = (
+                from_url(url, mkdir=True) if self._folder is not None else from_url(url)
+            )
+        except (BaseError, OSError, ValueError) as error:
+            raise StoreUrlInvalid(f"{_reason(error)}; write {FORMS[scheme]}") from error
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Store what `chunks` yields, in parts, holding a few of them at most. Whatever it raises: nothing is stored.
@@ -41,11 +72,20 @@ class Objects:
         Raises:
             StoreUnavailable: the store refused it or does not answer.
         """
+        feed = _Feed(chunks)
+        storing = asyncio.create_task(self._put(key, feed))
         try:
-            await obstore.put_async(self._store, key, chunks, chunk_size=CHUNK_BYTES, max_concurrency=2)
+            await asyncio.shield(storing)
+        except asyncio.CancelledError:
+            feed.break_off()
+            await asyncio.gather(storing, return_exceptions=True)
+            raise
         except BaseError as error:
             log.exception("store.put_failed", key=key)
             raise StoreUnavailable from error
+
+    async def _put(self, key: str, feed: "_Feed") -> None:
+        await obstore.put_async(self._store, key, feed, chunk_size=CHUNK_BYTES, max_concurrency=2)
 
     async def read(self, key: str, start: int, length: int) -> bytes:
         """Up to `length` bytes from offset `start`; fewer at the object's end, none behind it.
@@ -78,6 +118,36 @@ class Objects:
         except (NotFoundError, FileNotFoundError):
             return
 
+    async def discard(self, key: str) -> None:
+        """Remove the object, and what a process that was killed has left of it: in a folder, files called `<key>#<n>`.
+
+        What a killed process has left in a cloud store are parts of an unfinished upload, which cannot be seen here: a
+        lifecycle rule of the bucket removes them.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        try:
+            await self.delete(key)
+        except BaseError as error:
+            raise StoreUnavailable from error
+        if self._folder is not None:
+            await asyncio.to_thread(_remove_unfinished, self._folder / key)
+
+    async def presigned(self, key: str, seconds: int) -> str | None:
+        """A URL where whoever has it may GET the object, or a range of it, for `seconds`; None: it is in a folder.
+
+        Raises:
+            StoreUnavailable: there is nothing to sign it with.
+        """
+        if not isinstance(self._store, S3Store | GCSStore | AzureStore):
+            return None
+        try:
+            return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=seconds))
+        except BaseError as error:
+            log.warning("store.sign_failed", key=key, error=str(error))
+            raise StoreUnavailable from error
+
     async def check(self) -> Check:
         """Whether the store answers, and the bucket exists: lists a folder that is not there."""
         try:
@@ -85,3 +155,57 @@ class Objects:
         except Exception as error:  # noqa: BLE001 - whatever the reason, it is not there
             return Check("store", ok=False, detail=type(error).__name__)
         return Check("store", ok=True)
+
+
+def _remove_unfinished(path: Path) -> None:
+    for left in path.parent.glob(f"{path.name}#*"):
+        left.unlink(missing_ok=True)
+
+
+class _Feed:
+    """Chunks on their way to the store.
+
+    A `put` that is cancelled forgets the parts it has stored; one whose feed breaks off removes them.
+    """
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._next: asyncio.Future[bytes] | None = None
+        self._is_broken_off = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_broken_off:
+            raise _BrokenOff
+        self._next = asyncio.ensure_future(anext(self._chunks))
+        try:
+            return await self._next
+        except asyncio.CancelledError:
+            raise _BrokenOff from None
+
+    def break_off(self) -> None:
+        self._is_broken_off = True
+        if self._next is not None:
+            self._next.cancel()
+
+
+class _BrokenOff(Exception):
+    """The caller was cancelled."""
+
+
+def _scheme_of(url: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    if scheme.lower() in FORMS:
+        return scheme.lower()
+    what = f"{scheme}:// is no kind of store that can be used" if separator else "it is no URL"
+    raise StoreUrlInvalid(f"{what}; write one of: {'; '.join(FORMS.values())}")
+
+
+def _reason(error: Exception) -> str:
+    """Why there is no such store, in one line; what quotes the URL may quote a password."""
+    if isinstance(error, OSError):
+        return f"the folder cannot be made ({error.strerror or type(error).__name__})"
+    line = str(error).partition("\n")[0]
+    return "it cannot be read" if "://" in line or "URL" in line else line

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -38,7 +39,8 @@ class Stub:
                     self.rfile.readline()
                 stub.types.append(self.headers.get("Content-Type"))
                 stub.seen.append((self.path, body))
-                stub.answers[self.path.partition("?")[0]][0](self)
+                answers = stub.answers[self.path.partition("?")[0]]
+                (answers.pop(0) if len(answers) > 1 else answers[0])(self)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -67,13 +69,15 @@ def client(stub: Stub) -> Iterator[PenstockClient]:
         yield made
 
 
-def answer(status: int, body: object, content_type: str = "application/json") -> Answer:
+def answer(status: int, body: object, content_type: str = "application/json", **headers: str) -> Answer:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     def send(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
         handler.send_header("Content-Type", content_type)
         handler.send_header("Content-Length", str(len(data)))
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
         handler.wfile.write(data)
 
@@ -266,3 +270,34 @@ def test_lists_are_read_page_by_page(stub: Stub, client: PenstockClient) -> None
 )
 def test_server_sent_events(text: str, data: list[str]) -> None:
     assert list(event_data(text.splitlines())) == data
+
+
+def test_a_file_that_came_too_soon_is_sent_again_when_it_may(
+    stub: Stub, client: PenstockClient, tmp_path: Path
+) -> None:
+    too_soon = answer(429, {"code": "rate_limited", "detail": "too often"}, Retry_After="1")
+    stub.answers["/api/v1/uploads"] = [too_soon, too_soon, answer(202, {"id": "7"})]
+    file = tmp_path / "gates.csv"
+    file.write_bytes(b"sku\nG-1\n")
+    waits = []
+
+    accepted = client.upload(
+        file, dataset="products", on_wait=lambda error, seconds: waits.append((error.code, seconds))
+    )
+
+    assert accepted == {"id": "7"}
+    assert waits == [("rate_limited", 1)] * 2
+    assert [body for _, body in stub.seen] == [b"sku\nG-1\n"] * 3
+
+
+def test_a_file_that_may_not_come_for_long_is_refused_at_once(
+    stub: Stub, client: PenstockClient, tmp_path: Path
+) -> None:
+    stub.answers["/api/v1/uploads"] = [answer(429, {"code": "rate_limited"}, Retry_After="3600")]
+    file = tmp_path / "gates.csv"
+    file.write_bytes(b"sku\n")
+
+    with pytest.raises(Refused) as caught:
+        client.upload(file, dataset="products")
+
+    assert (caught.value.code, caught.value.retry_after) == ("rate_limited", 3600)

@@ -146,7 +146,7 @@ def called(up: Up, command: str, import_id: str, *arguments: str) -> subprocess.
 def sent(up: Up, file: Path, **fields: object) -> str:
     """The id of an import that was just accepted."""
     with up.client() as client:
-        accepted: str = client.upload(file, dataset="products", fields=fields)["id"]
+        accepted: str = client.upload(file, dataset="products", fields={"force": True, **fields})["id"]
     return accepted
 
 
@@ -239,7 +239,9 @@ def test_an_import_is_cancelled(running: Up, tmp_path: Path) -> None:
 
 
 def test_an_import_that_has_ended_cannot_be_cancelled_or_retried(running: Up, tmp_path: Path) -> None:
-    done = imported(running, products(tmp_path / "gates.csv", 3), "--dataset", "products", "--json")
+    done = imported(
+        running, products(tmp_path / "gates.csv", 3), "--dataset", "products", "--json", "--force"
+    )
     import_id = json.loads(done.stdout)["id"]
 
     cancelled, retried = called(running, "cancel", import_id), called(running, "retry", import_id)

@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+from io import BytesIO
 from pathlib import Path
 
 import httpx
@@ -127,13 +128,35 @@ def test_exit_when_done_fails_when_a_sample_ended_otherwise(home: Path) -> None:
     first = Up(home, "--no-samples").wait_until_ready()
     with first.client() as client:  # the same SKUs are there before the samples
         sample = samples.bundled()[0]
-        list(client.follow(client.upload(sample.path, dataset=sample.dataset)["id"]))
+        (home / "copy.csv").write_bytes(sample.path.read_bytes() + b"\n")
+        list(client.follow(client.upload(home / "copy.csv", dataset=sample.dataset)["id"]))
     first.stop()
 
     up = Up(home, "--exit-when-done")
 
     assert up.process.wait(60) == 1
     assert "products.csv: rows_inserted is 0, must be 280" in up.output
+
+
+def test_a_sample_that_somebody_imported_before_is_there(home: Path) -> None:
+    first = Up(home, "--no-samples").wait_until_ready()
+    with first.client() as client:
+        sample = samples.bundled()[0]
+        list(client.follow(client.upload(sample.path, dataset=sample.dataset)["id"]))
+    first.stop()
+
+    up = Up(home, "--exit-when-done")
+
+    assert up.process.wait(60) == 0, up.output
+    assert "products.csv → products: completed" in up.output
+
+
+def test_the_samples_leave_the_tenant_all_its_uploads_a_minute(home: Path) -> None:
+    up = Up(home, PENSTOCK_UPLOADS_PER_MINUTE="10").wait_until_ready()
+    with up.client() as client:
+        for number in range(10):
+            client.upload(BytesIO(b"sku,name\nG,%d\n" % number), dataset="products", file_name="g.csv")
+    assert up.stop() == 0
 
 
 def test_a_rabbitmq_that_is_not_there_is_said_without_a_traceback_and_all_is_stopped(home: Path) -> None:

@@ -13,6 +13,7 @@ from penstock.registry import NAMES, build
 from shared.contracts.problems import CONTENT_TYPE, Unavailable
 from shared.contracts.routes import ROUTES
 from shared.platform.service import Stopping, compose
+from shared.platform.settings import ProcessSettings
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -135,7 +136,9 @@ def test_every_service_is_restarted_hardened_and_waits_for_what_it_needs():
 
 @pytest.mark.parametrize("service", NAMES)
 def test_compose_gives_a_service_what_it_must_have_and_nothing_it_does_not_read(service):
-    fields = import_module(f"services.{service}.settings").Settings.model_fields
+    fields = (
+        import_module(f"services.{service}.settings").Settings.model_fields | ProcessSettings.model_fields
+    )
     given = yaml.safe_load(COMPOSE)["services"][service]["environment"]
     ours = {variable for variable in given if variable.startswith("PENSTOCK_")}
     assert ours <= {f"PENSTOCK_{name}".upper() for name in fields}

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -31,9 +32,11 @@ from shared.platform.database import migrate_async
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 60.0  # for a service to come back
-SECRET = "end-to-end-secret-end-to-end-secret"
+SECRET = secrets.token_hex(32)
 SERVICE_OF = {
     "uploads": "upload",
+    "tus": "upload",
+    "api-keys": "upload",
     "imports": "results",
     "records": "results",
     "datasets": "results",
@@ -278,6 +281,8 @@ class Stack:
                 "PENSTOCK_STORE_URL": f"file://{self.folder / 'store'}",
                 "PENSTOCK_JWT_SECRET": SECRET,
                 "PENSTOCK_WEBHOOK_ALLOW_PRIVATE": "true",
+                "PENSTOCK_UPLOADS_PER_MINUTE": "1000",
+                "PENSTOCK_IMPORTS_AT_ONCE": "1000",
             }
             | self.settings
         )

@@ -115,12 +115,6 @@ async def test_a_header_without_records_is_an_import_of_none(upload):
     assert (response.status_code, response.json()["rows_detected"]) == (202, 0)
 
 
-async def test_two_uploads_of_one_file_are_two_imports(upload):
-    ids = {(await upload.form()).json()["id"] for _ in range(2)}
-    assert len(ids) == 2
-    assert sorted(upload.objects()) == sorted(f"uploads/{import_id}" for import_id in ids)
-
-
 XLSX = b"PK\x03\x04" + bytes(100)
 LACKING = b"title,author\nMomo,Ende\n"
 
@@ -359,15 +353,6 @@ async def test_an_event_that_is_refused_takes_the_row_with_it(upload, database, 
     """)
     assert_problem(await upload.form(), *answer)
     assert await upload.left_nothing()
-
-
-async def test_a_file_is_kept_where_nobody_can_tell_whether_its_import_is_there(upload, database, configure):
-    """A file without an import is harmless, an import without its file is not."""
-    configure(level="critical", style="json")
-    await database.execute("ALTER TABLE upload.imports RENAME TO away")
-    assert_problem(await upload.form(), 500, "internal_error")
-    assert list(upload.objects().values()) == [BOOKS]
-    assert await upload.events() == []
 
 
 async def test_uploads_side_by_side_do_not_meet(upload):

@@ -14,6 +14,7 @@ def test_every_option_and_every_override_is_a_field():
     assert set(FIELDS) == {
         "dataset",
         "data_source_name",
+        "force",
         *ImportOptions.model_fields,
         *DialectOverrides.model_fields,
     }

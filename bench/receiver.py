@@ -1,0 +1,26 @@
+"""The least that an upload can be: the same server, which reads the body and hashes it, and keeps nothing."""
+
+import hashlib
+import sys
+
+import uvicorn
+from fastapi import FastAPI, Request
+
+app = FastAPI()
+
+
+@app.get("/health/ready")
+async def ready() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@app.post("/api/v1/uploads", status_code=202)
+async def upload(request: Request) -> dict[str, str]:
+    sha256 = hashlib.sha256()
+    async for chunk in request.stream():
+        sha256.update(chunk)
+    return {"sha256": sha256.hexdigest()}
+
+
+if __name__ == "__main__":
+    uvicorn.run(app, port=int(sys.argv[-1]), log_config=None, access_log=False)
