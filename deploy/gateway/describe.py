@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import secrets
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ NOTHING = {
     "PENSTOCK_DATABASE_URL": "postgresql://nobody@nowhere/nothing",
     "PENSTOCK_BUS_URL": "amqp://nowhere/",
     "PENSTOCK_STORE_URL": "s3://nothing",
-    "PENSTOCK_JWT_SECRET": "x" * 32,
+    "PENSTOCK_JWT_SECRET": secrets.token_hex(32),
 }
 
 
