@@ -6,6 +6,7 @@ from fastapi import Request
 
 from services.upload.intake import Upload
 from services.upload.multipart import FormStream
+from services.upload.names import check_extension
 from shared.contracts.problems import Unprocessable, UnsupportedMedia
 
 RAW_TYPES = frozenset(
@@ -37,7 +38,7 @@ async def upload_of(request: Request, body: AsyncIterator[bytes]) -> Upload:
     """What the request brings; a form is read until its file begins.
 
     Raises:
-        UnsupportedMedia: `media_type_unsupported`, `content_encoding_unsupported`.
+        UnsupportedMedia: `media_type_unsupported`, `content_encoding_unsupported`, `extension_unsupported`.
         Unprocessable: the form is no good, or a field comes twice.
     """
     media_type = _media_type(request)
@@ -46,12 +47,14 @@ async def upload_of(request: Request, body: AsyncIterator[bytes]) -> Upload:
         _check_encoding(request, {"", "identity"})
         form = FormStream(request.headers["content-type"], body)
         await form.find_file()
+        check_extension(form.file_name or query.get("file_name", ""))
         if form.file_type not in PART_TYPES:
             raise _unsupported(f"the file in the form is of type {form.file_type!r}")
         return FormUpload(form, query)
     if media_type in RAW_TYPES:
         # gzip or not, the bytes themselves tell.
         _check_encoding(request, {"", "identity", "gzip", "x-gzip"})
+        check_extension(query.get("file_name", ""))
         return RawUpload(query, body)
     raise _unsupported(f"the body is of type {media_type or 'unknown'!r}")
 

@@ -15,7 +15,7 @@ from services.upload.blocks import Limits, blocks_of, file_too_large
 from services.upload.fields import Asked, asked_in
 from services.upload.inspection import dataset_named
 from services.upload.look import Look
-from services.upload.names import base_name, check_extension, printable
+from services.upload.names import base_name, printable
 from services.upload.places import Place, Places
 from services.upload.resources import Accepted, accepted_of, already_imported
 from shared.contracts.events import ImportUploaded
@@ -86,7 +86,6 @@ class Intake:
         return Accepted.model_validate(earlier.answer)
 
     async def _store(self, entry: Entry, upload: "Upload", declared: int) -> tuple[ImportUploaded, Asked]:
-        check_extension(upload.file_name)
         look = self._look_by(upload)
         limits = Limits(entry.sizes.limit(look.asked.dataset), self._max_ratio)
         if declared > limits.max_bytes:

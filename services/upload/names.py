@@ -5,6 +5,18 @@ from shared.contracts.problems import UnsupportedMedia
 MAX_NAME = 255  # characters of a file name or a source
 EXTENSIONS = ("csv", "tsv", "tab", "psv", "txt", "text", "dat", "asc")
 PACKED = ("gz", "gzip")
+KINDS = {
+    "xlsx": "an Excel workbook",
+    "xlsm": "an Excel workbook",
+    "xlsb": "an Excel workbook",
+    "xls": "an old Excel workbook",
+    "ods": "an OpenDocument spreadsheet",
+    "zip": "a ZIP archive",
+    "pdf": "a PDF document",
+    "json": "JSON",
+    "xml": "XML",
+    "parquet": "a Parquet file",
+}
 
 
 def base_name(path: str) -> str:
@@ -31,7 +43,7 @@ def check_extension(file_name: str) -> None:
         return
     raise UnsupportedMedia(
         "extension_unsupported",
-        f"the file's name ends in {'.' + extension!r}, which is no extension of a CSV file",
+        f"the file's name ends in {'.' + extension!r}: that is {KINDS.get(extension, 'no extension of a CSV file')}",
         hint=f"send a file ending in {', '.join('.' + each for each in EXTENSIONS)}, or one of these with .gz;"
         " rename it if it is CSV, or export it as CSV",
         extension=extension,

@@ -22,6 +22,13 @@ _MAGIC = {
     b"\xff\xd8\xff": "a JPEG picture",
     b"GIF8": "a GIF picture",
 }
+# What is in a ZIP archive's first entries when it is one of these.
+_IN_ZIP = {
+    b"application/vnd.oasis.opendocument.spreadsheet": "an OpenDocument spreadsheet (.ods)",
+    b"word/": "a Word document (.docx)",
+    b"xl/": "an Excel workbook (.xlsx)",
+    b"[Content_Types].xml": "an Excel workbook or another Office document",
+}
 _UTF32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 
@@ -33,15 +40,24 @@ def refuse_foreign(head: bytes) -> None:
         EncodingUnsupported: it is marked as UTF-32.
     """
     for magic, kind in _MAGIC.items():
-        if head.startswith(magic) and (len(magic) > 4 or not head[:512].isascii() or b"\0" in head[:512]):
+        if head.startswith(magic) and not _may_be_text(magic, head[:512]):
             raise FileNotText(
-                f"The file is {kind}, not CSV.",
+                f"The file is {_in_zip(head) if magic.startswith(b'PK') else kind}, not CSV.",
                 hint="Export the data as CSV (in Excel: “CSV UTF-8”) and send that file.",
             )
     if head.startswith(_UTF32_MARKS):
         raise EncodingUnsupported(
             "The file is written in UTF-32.", hint="Save it as UTF-8 and send it again."
         )
+
+
+def _may_be_text(magic: bytes, head: bytes) -> bool:
+    """Whether `magic` may just be how a word begins."""
+    return len(magic) <= 4 and magic.isalnum() and head.isascii() and b"\0" not in head
+
+
+def _in_zip(head: bytes) -> str:
+    return next((kind for sign, kind in _IN_ZIP.items() if sign in head), _MAGIC[b"PK\x03\x04"])
 
 
 def refuse_binary(body: bytes) -> None:

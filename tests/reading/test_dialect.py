@@ -120,7 +120,10 @@ def test_a_file_without_records_is_empty(head):
 @pytest.mark.parametrize(
     ("head", "kind"),
     [
-        (b"PK\x03\x04\x14\0", "Excel workbook (.xlsx)"),
+        (b"PK\x03\x04\x14\0", "a ZIP archive or an Excel workbook (.xlsx)"),
+        (b"PK\x03\x04 and nothing but ASCII", "a ZIP archive"),
+        (b"PK\x03\x04\x14\0[Content_Types].xml...xl/workbook.xml", "The file is an Excel workbook (.xlsx)"),
+        (b"PK\x03\x04\x14\0mimetypeapplication/vnd.oasis.opendocument.spreadsheet", "(.ods)"),
         (b"%PDF-1.7\n", "PDF"),
         (b"\x1f\x8b\x08\0", "gzip"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0", "old Excel workbook (.xls)"),
