@@ -3,8 +3,11 @@
 import hashlib
 import sys
 
-import uvicorn
 from fastapi import FastAPI, Request
+
+from shared.platform.process import Server, server_config
+from shared.platform.service import Stopping
+from shared.platform.settings import ProcessSettings
 
 app = FastAPI()
 
@@ -23,4 +26,4 @@ async def upload(request: Request) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    uvicorn.run(app, port=int(sys.argv[-1]), log_config=None, access_log=False)
+    Server(server_config(app, ProcessSettings(), host="127.0.0.1", port=int(sys.argv[-1])), Stopping()).run()

@@ -424,10 +424,12 @@ def list_limits() -> None:
 def set_limits(
     tenant: Annotated[str, typer.Argument(help="Whose limits.")],
     uploads_per_minute: Annotated[
-        int | None, typer.Option(min=1, help="Uploads that may begin within any 60 s; else the default.")
+        int | None,
+        typer.Option(min=1, max=2**31 - 1, help="Uploads that may begin within any 60 s; else the default."),
     ] = None,
     imports_at_once: Annotated[
-        int | None, typer.Option(min=1, help="Imports that may wait or be processed; else the default.")
+        int | None,
+        typer.Option(min=1, max=2**31 - 1, help="Imports that may wait or be processed; else the default."),
     ] = None,
     max_bytes: Annotated[
         int | None,
@@ -436,7 +438,12 @@ def set_limits(
 ) -> None:
     """Give a tenant limits of its own, from its next upload on. What is left out is the default again."""
     from penstock.limits import set_own_limits
+    from shared.platform.auth import checked_tenant
 
+    try:
+        checked_tenant(tenant)
+    except ValueError as error:
+        _fail(str(error), USAGE)
     with _installed_database() as database_url:
         set_own_limits(
             database_url,

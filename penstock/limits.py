@@ -1,24 +1,13 @@
-"""Limits of tenants that are not the default, kept in the database of an installation."""
-
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+"""Limits of tenants that are not the default, kept in the database of an installation. For commands."""
 
 from penstock.tokens import in_transaction
+from services.upload import repository_admission as repository
 
 
 def own_limits(database_url: str) -> list[tuple[str, ...]]:
     """The tenants with limits of their own: name, uploads a minute, imports at once, largest file in bytes; `-`: default."""
-
-    async def listed(connection: AsyncConnection) -> list[tuple[str, ...]]:
-        rows = await connection.execute(
-            text(
-                "SELECT tenant, uploads_per_minute, imports_at_once, max_bytes"
-                " FROM upload.tenant_limits ORDER BY tenant"
-            )
-        )
-        return [tuple("-" if value is None else str(value) for value in row) for row in rows]
-
-    return in_transaction(database_url, listed)
+    rows = in_transaction(database_url, repository.list_limits)
+    return [tuple("-" if value is None else str(value) for value in row) for row in rows]
 
 
 def set_own_limits(
@@ -30,33 +19,18 @@ def set_own_limits(
     max_bytes: int | None,
 ) -> None:
     """Replace a tenant's limits; None: the default."""
-    values = {
-        "tenant": tenant,
-        "uploads_per_minute": uploads_per_minute,
-        "imports_at_once": imports_at_once,
-        "max_bytes": max_bytes,
-    }
-
-    async def replace(connection: AsyncConnection) -> None:
-        await connection.execute(
-            text("DELETE FROM upload.tenant_limits WHERE tenant = :tenant"), {"tenant": tenant}
-        )
-        if any(value is not None for value in (uploads_per_minute, imports_at_once, max_bytes)):
-            await connection.execute(
-                text(
-                    "INSERT INTO upload.tenant_limits"
-                    " VALUES (:tenant, :uploads_per_minute, :imports_at_once, :max_bytes)"
-                ),
-                values,
-            )
-
-    in_transaction(database_url, replace)
+    in_transaction(
+        database_url,
+        lambda connection: repository.set_limits(
+            connection,
+            tenant,
+            uploads_per_minute=uploads_per_minute,
+            imports_at_once=imports_at_once,
+            max_bytes=max_bytes,
+        ),
+    )
 
 
 def forget_uploads(database_url: str, tenant: str) -> None:
     """Let the uploads that a tenant has begun so far not count towards its uploads a minute."""
-
-    async def forget(connection: AsyncConnection) -> None:
-        await connection.execute(text("DELETE FROM upload.rates WHERE tenant = :tenant"), {"tenant": tenant})
-
-    in_transaction(database_url, forget)
+    in_transaction(database_url, lambda connection: repository.forget_rate(connection, tenant))

@@ -1,6 +1,7 @@
 """`penstock serve`: one service as one process. And for `penstock up` too: why services do not start, in one line."""
 
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from aio_pika.exceptions import AMQPError
 from asyncpg import InterfaceError, PostgresError
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -32,7 +33,7 @@ EXAMPLES = {
 SCHEMES = {
     "database_url": ("postgresql", "postgres"),
     "bus_url": ("amqp", "amqps"),
-    "store_url": ("file", "s3", "gs", "az"),
+    "store_url": ("file", "s3", "gs", "az", "abfs", "abfss"),
 }
 # SQLSTATE: no such table, schema, column, function or role. What `penstock migrate` makes is not there.
 NOT_MIGRATED = frozenset({"42P01", "3F000", "42703", "42883", "22023"})
@@ -171,11 +172,30 @@ def check_settings(names: Iterable[str]) -> None:
         *(import_module(f"services.{name}.settings").Settings for name in names),
     ):
         try:
-            settings()
+            read = settings()
         except ValidationError as error:
             lines += [_line(fault) for fault in error.errors()]
+        except SettingsError as error:
+            field = re.search(r'field "(\w+)"', str(error))
+            name = f"PENSTOCK_{field[1]}".upper() if field else "a setting"
+            lines.append(f'{name} is wrong: it must be JSON, such as {{"sales": 10485760}}.')
+        else:
+            lines += [] if lines else _wrong_store(read)
     if lines:
         raise SettingsInvalid(list(dict.fromkeys(lines)))
+
+
+def _wrong_store(settings: BaseSettings) -> list[str]:
+    """What is wrong with the store of a service that has one."""
+    if not isinstance(settings, StoreSettings):
+        return []
+    from shared.platform.objects import Objects, StoreUrlInvalid  # noqa: PLC0415 - not every service has the library
+
+    try:
+        Objects(settings.store_url)
+    except StoreUrlInvalid as error:
+        return [f"PENSTOCK_STORE_URL is wrong: {error}."]
+    return []
 
 
 def configured(name: str, stopping: Stopping) -> Service:

@@ -1,19 +1,15 @@
 """What the lists of results are ordered by."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import Field
 
-from shared.platform.paging import Cursors, StorableText
+from shared.platform.paging import Cursors, Moment, StorableText
 
 BIGINT_MAX = 2**63 - 1
 INTEGER_MAX = 2**31 - 1
-
-
-def _in_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
 
 
 ImportPosition = tuple[datetime, UUID]
@@ -22,6 +18,6 @@ RowErrorPosition = tuple[int, int]
 _BigInteger = Annotated[int, Field(ge=0, le=BIGINT_MAX)]
 _Integer = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
 
-import_cursors = Cursors[ImportPosition](tuple[Annotated[AwareDatetime, AfterValidator(_in_utc)], UUID])
+import_cursors = Cursors[ImportPosition](tuple[Moment, UUID])
 row_error_cursors = Cursors[RowErrorPosition](tuple[_BigInteger, _Integer])
 record_cursors = Cursors[str](StorableText)

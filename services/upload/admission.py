@@ -1,7 +1,7 @@
 """Admission: who may begin an upload now, and what is noted of it until it is an import or nothing is left of it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -29,7 +29,7 @@ class Entry:
         sizes: How large the tenant's files may be.
         slot: What it took of the tenant's uploads a minute.
         key: Its idempotency key.
-        headers: For whatever it is answered.
+        quota: Where the tenant stands with it.
     """
 
     import_id: UUID
@@ -38,7 +38,7 @@ class Entry:
     imports_at_once: int
     slot: datetime | None = None
     key: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    quota: Quota | None = None
 
     @property
     def object_key(self) -> str:
@@ -95,23 +95,22 @@ class Admission:
                 raise idempotency.in_progress()
         slot, quota = await self._take_slot(connection, caller.tenant, limits)
         check_open(open_imports, limits.imports_at_once, quota.headers())
-        entry = Entry(
-            import_id, caller, limits.sizes, limits.imports_at_once, slot, key, headers=quota.headers()
-        )
+        entry = Entry(import_id, caller, limits.sizes, limits.imports_at_once, slot, key, quota)
         await repository.begin_intake(connection, import_id, caller.tenant, entry.object_key, self.owner)
         return entry
 
-    async def admit(self, caller: Principal) -> Mapping[str, str]:
-        """Count an upload that comes in pieces, when it is created; returns the response's headers.
+    async def admit(
+        self, connection: AsyncConnection, caller: Principal
+    ) -> tuple[datetime, Mapping[str, str]]:
+        """Count an upload that comes in pieces, when it is created: its slot, and the response's headers.
 
         Raises:
             TooManyRequests: `rate_limited`, `too_many_imports`.
         """
-        async with self._engine.begin() as connection:
-            limits, open_imports = await self._standing(connection, caller.tenant)
-            _, quota = await self._take_slot(connection, caller.tenant, limits)
-            check_open(open_imports, limits.imports_at_once, quota.headers())
-        return quota.headers()
+        limits, open_imports = await self._standing(connection, caller.tenant)
+        slot, quota = await self._take_slot(connection, caller.tenant, limits)
+        check_open(open_imports, limits.imports_at_once, quota.headers())
+        return slot, quota.headers()
 
     async def enter_again(self, caller: Principal, import_id: UUID) -> Entry:
         """Let an upload that was admitted before, and has come in pieces, become its import.
@@ -140,6 +139,15 @@ class Admission:
     async def _check_free(self, connection: AsyncConnection, import_id: UUID) -> None:
         if not await repository.is_free(connection, import_id, self.owner):
             raise _busy()
+
+    async def check_room(self, connection: AsyncConnection, tenant: str) -> None:
+        """Whether one more import of the tenant may be open.
+
+        Raises:
+            TooManyRequests: `too_many_imports`.
+        """
+        limits, open_imports = await self._standing(connection, tenant)
+        check_open(open_imports, limits.imports_at_once, {})
 
     async def sizes_of(self, tenant: str) -> Sizes:
         """How large the tenant's files may be."""

@@ -108,7 +108,7 @@ def router(
         try:
             accepted, headers = await _taken_in(request, body, caller)
         except Problem:
-            await drain(body)
+            await drain(request, body)
             raise
         response.headers.update(headers)
         response.headers["Location"] = accepted.links["self"]
@@ -123,10 +123,11 @@ def router(
         if isinstance(entry, Earlier):
             return await intake.answer_again(entry, upload), {"Idempotency-Replayed": "true"}
         try:
-            return await intake.receive(entry, upload, declared_bytes(request)), entry.headers
+            accepted = await intake.receive(entry, upload, declared_bytes(request))
         except Problem as problem:
-            problem.answered_with(entry.headers)
+            problem.answered_with(entry.quota.with_one_back().headers() if entry.quota else {})
             raise
+        return accepted, entry.quota.headers() if entry.quota else {}
 
     @routes.post(
         "/uploads/{import_id}/cancel",
@@ -146,7 +147,7 @@ def router(
         "/uploads/{import_id}/retry",
         status_code=202,
         summary="Try a failed import again",
-        responses=problem_responses(401, 403, 404, 409, 422, 503),
+        responses=problem_responses(401, 403, 404, 409, 422, 429, 503),
     )
     async def retry(import_id: UUID, caller: Annotated[Principal, writer]) -> Ordered:
         """It goes on where it stopped, as its next `run`: nothing is loaded twice.
@@ -154,6 +155,6 @@ def router(
         409 `import_not_failed`: it has not failed. 409 `import_not_retryable`: it would fail in the same way.
         """
         async with tenant_writing(engine, caller.tenant) as connection:
-            return await control.retry(connection, bus, caller.tenant, import_id)
+            return await control.retry(connection, bus, admission, caller.tenant, import_id)
 
     return routes

@@ -14,14 +14,14 @@ from shared.platform import auth
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.database import advisory_key
 from shared.platform.edge import problem_responses
-from shared.platform.paging import Cursor, Cursors, Limit, StorableText, page_of
+from shared.platform.paging import Cursor, Cursors, Limit, Moment, StorableText, page_of
 from shared.platform.tenancy import tenant_reading, tenant_writing
 
 MAX_LIVE_KEYS = 100  # for each tenant: neither revoked nor expired
 MAX_DAYS = 3650
 
 # When a key was made, and its prefix.
-_CURSORS = Cursors[tuple[datetime, str]](tuple[AwareDatetime, StorableText])
+_CURSORS = Cursors[tuple[datetime, str]](tuple[Moment, StorableText])
 
 
 def _checked_expiry(value: datetime) -> datetime:

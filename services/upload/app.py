@@ -12,6 +12,7 @@ from services.upload.api_keys import api_keys_router
 from services.upload.consumer import subscription
 from services.upload.intake import Intake
 from services.upload.limits import Limits, Sizes
+from services.upload.places import Places
 from services.upload.settings import Settings
 from services.upload.sweeper import Sweeper
 from services.upload.tus.api import tus_router
@@ -45,7 +46,8 @@ def build(stopping: Stopping) -> Service:
         Sizes(settings.upload_max_bytes, settings.upload_max_bytes_by_dataset),
     )
     admission = Admission(engine, owner=bus.presence.instance, defaults=limits)
-    intake = Intake(engine, bus, objects, admission, max_ratio=settings.upload_max_ratio)
+    places = Places()
+    intake = Intake(engine, bus, objects, admission, places, max_ratio=settings.upload_max_ratio)
     sweeper = Sweeper(engine, objects, admission, stopping, further=(lambda: sweep(engine, objects),))
     bus.subscribe(subscription(Finisher(engine, objects, intake, admission)))
     expires_after = timedelta(hours=settings.tus_expires_hours)
@@ -55,7 +57,7 @@ def build(stopping: Stopping) -> Service:
         Writing(
             engine,
             objects,
-            Parts(engine, bus, objects, stopping, expires_after=expires_after),
+            Parts(engine, bus, objects, places, stopping, expires_after=expires_after),
             expires_after=expires_after,
         ),
         stopping,

@@ -13,14 +13,14 @@ BLOCK_BYTES = 512 * 1024  # inspecting one takes about a millisecond, handing it
 
 
 @dataclass(frozen=True)
-class Limits:
+class FileLimits:
     """How large a file may be, in bytes as it comes and unpacked; and how much larger unpacked than packed."""
 
     max_bytes: int
     max_ratio: int
 
 
-async def blocks_of(chunks: AsyncIterator[bytes], limits: Limits) -> AsyncIterator[bytes]:
+async def blocks_of(chunks: AsyncIterator[bytes], limits: FileLimits) -> AsyncIterator[bytes]:
     """The file in `chunks`; what begins as gzip does (RFC 1952) is unpacked, whatever it is called.
 
     Raises:

@@ -30,7 +30,7 @@ FORM_BYTES = 64 * 1024  # what a form may have beside its file: boundaries, head
 def declared_bytes(request: Request) -> int:
     """How large the file is at least, as the request's headers tell; 0: they do not."""
     length = request.headers.get("content-length", "")
-    declared = int(length) if length.isdecimal() and len(length) < 20 else 0
+    declared = int(length) if length.isdecimal() and len(length) < 30 else 0
     return max(declared - FORM_BYTES, 0) if _media_type(request) == "multipart/form-data" else declared
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.upload import repository
+from services.upload.admission import Admission
 from services.upload.repository import State
 from services.upload.repository_admission import add_open
 from services.upload.resources import Ordered, links_of
@@ -37,12 +38,15 @@ async def cancel(connection: AsyncConnection, bus: Bus, tenant: str, import_id: 
     return _ordered(import_id, state)
 
 
-async def retry(connection: AsyncConnection, bus: Bus, tenant: str, import_id: UUID) -> Ordered:
+async def retry(
+    connection: AsyncConnection, bus: Bus, admission: Admission, tenant: str, import_id: UUID
+) -> Ordered:
     """Ask for a failed import to go on where it stopped.
 
     Raises:
         NotFound: `import_not_found`.
         Conflict: `import_not_failed`, `import_not_retryable`.
+        TooManyRequests: `too_many_imports`.
     """
     state = await _state(connection, tenant, import_id)
     if state.status != "failed":
@@ -59,6 +63,7 @@ async def retry(connection: AsyncConnection, bus: Bus, tenant: str, import_id: U
             hint="mend the file or raise the limit, and upload it again",
             error_code=state.error_code,
         )
+    await admission.check_room(connection, tenant)
     await add_open(connection, tenant, import_id)
     await _publish(connection, bus, tenant, ImportRetry(import_id=import_id))
     return _ordered(import_id, state)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.upload import idempotency, repository
 from services.upload import repository_admission as noted
 from services.upload.admission import Admission, Earlier, Entry, check_open
-from services.upload.blocks import Limits, blocks_of, file_too_large
+from services.upload.blocks import FileLimits, blocks_of, file_too_large
 from services.upload.fields import Asked, asked_in
 from services.upload.inspection import dataset_named
 from services.upload.look import Look
@@ -33,14 +33,21 @@ class Intake:
     """Takes one file at a time per call; calls may run side by side."""
 
     def __init__(
-        self, engine: AsyncEngine, bus: Bus, objects: Objects, admission: Admission, *, max_ratio: int
+        self,
+        engine: AsyncEngine,
+        bus: Bus,
+        objects: Objects,
+        admission: Admission,
+        places: Places,
+        *,
+        max_ratio: int,
     ) -> None:
         self._engine = engine
         self._bus = bus
         self._objects = objects
         self._admission = admission
         self._max_ratio = max_ratio
-        self._places = Places()
+        self._places = places
 
     async def receive(
         self, entry: Entry, upload: "Upload", declared: int = 0, *, within: Registering | None = None
@@ -77,7 +84,7 @@ class Intake:
             Unprocessable: `idempotency_key_reused`: it is another one.
         """
         sha256 = hashlib.sha256()
-        limits = Limits(earlier.sizes.limit(None), self._max_ratio)
+        limits = FileLimits(earlier.sizes.limit(None), self._max_ratio)
         async for block in blocks_of(upload.chunks(), limits):
             await asyncio.to_thread(sha256.update, block)
         fields = await upload.fields()
@@ -87,10 +94,10 @@ class Intake:
 
     async def _store(self, entry: Entry, upload: "Upload", declared: int) -> tuple[ImportUploaded, Asked]:
         look = self._look_by(upload)
-        limits = Limits(entry.sizes.limit(look.asked.dataset), self._max_ratio)
+        limits = FileLimits(entry.sizes.limit(look.asked.dataset), self._max_ratio)
         if declared > limits.max_bytes:
             raise file_too_large(limits.max_bytes)
-        async with Place(self._places) as place:
+        async with Place(self._places, entry.caller.tenant) as place:
             blocks = place.paced(blocks_of(upload.chunks(), limits))
             await self._objects.put(entry.object_key, self._seen(blocks, look))
         asked = asked_in(await upload.fields())
@@ -171,12 +178,13 @@ class Intake:
         event = self._bus.event(uploaded, tenant=tenant, subject=uploaded.import_id)
         fields = await upload.fields()
         async with self._engine.begin() as connection:
+            rows_per_second = await noted.find_speed(connection)
             await noted.lock_tenant(connection, tenant)
             now = await noted.find_circumstances(connection, tenant, uploaded.dataset, uploaded.sha256)
             check_open(now.open, entry.imports_at_once, {})
             if now.same and not asked.force and not asked.options.dry_run:
                 raise already_imported(now.same, uploaded.dataset)
-            accepted = accepted_of(uploaded, rows_ahead=now.rows_ahead, rows_per_second=now.rows_per_second)
+            accepted = accepted_of(uploaded, rows_ahead=now.rows_ahead, rows_per_second=rows_per_second)
             if not await repository.add_import(
                 connection,
                 uploaded,
@@ -206,8 +214,8 @@ class Intake:
         """Leave nothing of an upload that came to nothing. What cannot be done now, the sweeper does."""
         try:
             async with self._engine.connect() as connection:
-                if not await noted.is_in_progress(connection, entry.import_id, self._admission.owner):
-                    return  # the connection broke behind the commit
+                if not await noted.may_be_removed(connection, entry.import_id, self._admission.owner):
+                    return
             await self._objects.discard(entry.object_key)
         except Exception as error:  # noqa: BLE001 - the reason for withdrawing is what the caller must hear
             log.warning("upload.not_withdrawn", import_id=str(entry.import_id), error=repr(error))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 WINDOW = timedelta(minutes=1)
@@ -59,6 +59,10 @@ class Quota:
     limit: int
     remaining: int
     reset: int
+
+    def with_one_back(self) -> "Quota":
+        """Where it stands when the last upload came to nothing."""
+        return replace(self, remaining=min(self.remaining + 1, self.limit))
 
     def headers(self) -> dict[str, str]:
         """Response headers (draft-ietf-httpapi-ratelimit-headers-07)."""

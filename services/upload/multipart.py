@@ -11,6 +11,9 @@ from python_multipart.multipart import MultipartParser
 from shared.contracts.problems import Problem, Unprocessable
 
 FIELD_LIMIT_BYTES = 16 * 1024  # all text fields with their names; they are names and options
+FORM_LIMIT_BYTES = (
+    64 * 1024
+)  # all that is not the file: fields, headers, boundaries, what stands before and behind them
 FILE_FIELD = "file"
 EXTENDED_CHARSETS = frozenset({"utf-8", "iso-8859-1"})  # RFC 8187, section 3.2.1
 
@@ -36,6 +39,8 @@ class FormStream:
         self._file_open = False
         self._file_done = False
         self._field_bytes = 0
+        self._file_bytes = 0
+        self._form_bytes = 0
         self._headers: dict[str, str] = {}
         self._header_name = self._header_value = b""
         self._field_name: str | None = None
@@ -102,10 +107,14 @@ class FormStream:
             chunk = await anext(self._chunks)
         except StopAsyncIteration:
             return False
+        before = self._file_bytes
         try:
             self._parser.write(chunk)
         except MultipartParseError as error:
             raise _malformed(str(error)) from error
+        self._form_bytes += len(chunk) - (self._file_bytes - before)
+        if self._form_bytes > FORM_LIMIT_BYTES:
+            raise _malformed(f"it has more than {FORM_LIMIT_BYTES} bytes that are not the file")
         return True
 
     def _on_part_begin(self) -> None:
@@ -145,6 +154,7 @@ class FormStream:
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._field_name is None:
             self._file.append(data[start:end])
+            self._file_bytes += end - start
             return
         self._count(end - start)
         self._field_value += data[start:end]
@@ -174,7 +184,10 @@ def _parameter(header: str, name: str) -> str | None:
     """A parameter of a header; its extended form goes before the plain one (RFC 6266, section 4.3)."""
     message = Message()
     message["content-type"] = header
-    parameters: list[tuple[str, Any]] = message.get_params(failobj=[])
+    try:
+        parameters: list[tuple[str, Any]] = message.get_params(failobj=[])
+    except (TypeError, ValueError) as error:  # which is how it fails at parameters that contradict each other
+        raise _malformed(f"the parameters of a header: {error}") from error
     values = [value for key, value in parameters if key.lower() == name]
     for value in values:
         if isinstance(value, tuple):

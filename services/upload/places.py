@@ -1,7 +1,9 @@
 """Places for large uploads: each holds some parts of its file in memory on the way to the store, so only so many may at once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -9,39 +11,65 @@ from services.upload.blocks import BLOCK_BYTES
 from shared.contracts.problems import RequestTimeout
 
 FREE_BYTES = BLOCK_BYTES  # of each file: small ones never wait
-PLACES = 32  # of a process; an upload holds up to three parts of 8 MiB
+PLACES = 32  # of a process: with what the allocator keeps some 10 MiB each on a folder, up to three parts of 8 MiB on S3
+SHARE = 16  # of them, that one tenant may have at a time
 PATIENCE_SECONDS = 10.0  # for the next half MiB, while others wait: 50 KiB/s
 
 
 class Places:
-    """Those of one process, given in the order they are asked for."""
+    """Those of one process, given in the order they are asked for; a tenant that has its share waits until it has less."""
 
-    def __init__(self, count: int = PLACES) -> None:
-        self._free = asyncio.Semaphore(count)
-        self._wanted = 0
+    def __init__(self, count: int = PLACES, share: int = SHARE) -> None:
+        self._free = count
+        self._share = share
+        self._held: Counter[str] = Counter()
+        self._waiting: dict[asyncio.Future[None], str] = {}
 
-    async def take(self) -> None:
-        self._wanted += 1
+    async def take(self, tenant: str) -> None:
+        """Wait for a place, and have it until `give_back`."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting[waiter] = tenant
+        self._hand_out()
         try:
-            await self._free.acquire()
-        finally:
-            self._wanted -= 1
+            await waiter
+        except asyncio.CancelledError:
+            if not self._waiting.pop(waiter, None):
+                self.give_back(tenant)
+            raise
 
-    def give_back(self) -> None:
-        self._free.release()
+    def give_back(self, tenant: str) -> None:
+        self._free += 1
+        self._held[tenant] -= 1
+        self._held += Counter()  # forgets who has none
+        self._hand_out()
 
     @property
     def are_wanted(self) -> bool:
         """Whether somebody waits for one."""
-        return self._wanted > 0
+        return bool(self._waiting)
+
+    def _hand_out(self) -> None:
+        for waiter, tenant in list(self._waiting.items()):
+            if not self._free:
+                return
+            if self._held[tenant] >= self._share:
+                continue
+            del self._waiting[waiter]
+            self._free -= 1
+            self._held[tenant] += 1
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class Place:
     """One upload's: taken when it turns out to be large, given back at the end of the context."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, tenant: str) -> None:
         self._places = places
+        self._tenant = tenant
         self._is_taken = False
+        self._since = monotonic()
+        self._bytes_since = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,33 +78,45 @@ class Place:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._is_taken:
-            self._places.give_back()
+            self._places.give_back(self._tenant)
 
-    async def paced(self, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """`blocks`, of which those behind the first half MiB wait for a place. Meanwhile none is read: the client waits, too.
+    async def paced(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """`chunks`, of which those behind the first half MiB wait for a place. Meanwhile none is read: the client waits, too.
 
         Raises:
             RequestTimeout: the client keeps a place that others wait for, and hardly sends anything.
         """
         length = 0
-        while block := await self._next(blocks):
-            length += len(block)
+        while chunk := await self._next(chunks):
+            length += len(chunk)
             if length > FREE_BYTES and not self._is_taken:
-                await self._places.take()
+                await self._places.take(self._tenant)
                 self._is_taken = True
-            yield block
+                self._begin_again()
+            yield chunk
 
-    async def _next(self, blocks: AsyncIterator[bytes]) -> bytes:
-        coming = asyncio.ensure_future(anext(blocks, b""))
+    async def _next(self, chunks: AsyncIterator[bytes]) -> bytes:
+        coming = asyncio.ensure_future(anext(chunks, b""))
         try:
-            while not (await asyncio.wait([coming], timeout=PATIENCE_SECONDS))[0]:
+            while not (await asyncio.wait([coming], timeout=self._left()))[0]:
                 if self._is_taken and self._places.are_wanted:
                     raise _too_slow()
+                self._begin_again()
+            self._bytes_since += len(coming.result())
+            if self._bytes_since >= FREE_BYTES:
+                self._begin_again()
             return coming.result()
         finally:
             if not coming.done():
                 coming.cancel()
                 await asyncio.gather(coming, return_exceptions=True)
+
+    def _begin_again(self) -> None:
+        self._since, self._bytes_since = monotonic(), 0
+
+    def _left(self) -> float:
+        """Seconds that the client still has for the half MiB at hand."""
+        return max(self._since + PATIENCE_SECONDS - monotonic(), 0.0)
 
 
 def _too_slow() -> RequestTimeout:

@@ -14,12 +14,13 @@ from shared.platform.presence import is_alive
 
 
 async def find_standing(connection: AsyncConnection, tenant: str) -> Row[Any]:
-    """The tenant's own limits (NULL: the default), and how many of its imports are open."""
+    """The tenant's own limits (NULL: the default), and how many of its imports are `open`: coming in, or not ended."""
     found = await connection.execute(
         text("""
             SELECT l.uploads_per_minute, l.imports_at_once, l.max_bytes,
                 (SELECT count(*) FROM upload.open_imports o LEFT JOIN processor.imports_v1 p USING (import_id)
-                 WHERE o.tenant = :tenant AND coalesce(p.status, 'processing') = 'processing') AS open
+                 WHERE o.tenant = :tenant AND coalesce(p.status, 'processing') = 'processing')
+                + (SELECT count(*) FROM upload.intakes WHERE tenant = :tenant) AS open
             FROM (SELECT) AS one LEFT JOIN upload.tenant_limits l ON l.tenant = :tenant
         """),
         {"tenant": tenant},
@@ -86,33 +87,42 @@ async def add_open(connection: AsyncConnection, tenant: str, import_id: UUID) ->
             INSERT INTO upload.open_imports (import_id, tenant, rows_detected)
             SELECT import_id, tenant, rows_detected FROM upload.imports
             WHERE tenant = :tenant AND import_id = :import_id
-            ON CONFLICT DO NOTHING
+            ON CONFLICT (import_id) DO UPDATE SET added_at = now()
         """),
         {"tenant": tenant, "import_id": import_id},
     )
 
 
-async def remove_ended(connection: AsyncConnection) -> None:
-    """Forget imports that have ended, of all tenants."""
+async def remove_ended(connection: AsyncConnection, after: timedelta) -> None:
+    """Forget imports that have ended, of all tenants. One that was just told to go on may still look so: `after` that."""
     await connection.execute(
         text("""
             DELETE FROM upload.open_imports o USING processor.imports_v1 p
             WHERE p.import_id = o.import_id AND p.status <> 'processing'
-        """)
+                AND o.added_at <= now() - CAST(:after AS interval)
+        """),
+        {"after": after},
     )
+
+
+async def find_speed(connection: AsyncConnection) -> float | None:
+    """Records a second that went through lately; None: none did."""
+    speed: float | None = await connection.scalar(
+        text("SELECT CAST(rows_per_second AS float) FROM processor.speed_v1")
+    )
+    return speed
 
 
 async def find_circumstances(connection: AsyncConnection, tenant: str, dataset: str, sha256: str) -> Row[Any]:
     """What the answer to an upload depends on.
 
     Returns:
-        `rows_ahead`: records that all tenants' open imports still have before them; `rows_per_second`: how many went
-        through lately, None if nothing did; `open`: the tenant's open imports; `same`: the newest import of the same bytes
+        `rows_ahead`: records that all tenants' open imports still have before them; `open`: the tenant's open imports; `same`: the newest import of the same bytes
         into the same dataset that has loaded them or is about to, as JSON (`import_id`, `status`, `uploaded_at`).
     """
     found = await connection.execute(
         text("""
-            SELECT load.rows_ahead, load.open, (SELECT CAST(rows_per_second AS float) FROM processor.speed_v1), (
+            SELECT load.rows_ahead, load.open, (
                 SELECT jsonb_build_object('import_id', u.import_id, 'uploaded_at', u.uploaded_at,
                     'status', coalesce(p.status, 'pending'))
                 FROM upload.imports u LEFT JOIN processor.imports_v1 p USING (import_id)
@@ -156,13 +166,18 @@ async def is_free(connection: AsyncConnection, import_id: UUID, owner: int) -> b
     return holder is None or holder == owner or not await is_alive(connection, holder)
 
 
-async def is_in_progress(connection: AsyncConnection, import_id: UUID, owner: int) -> bool:
-    """Whether the upload is `owner`'s and has not become an import. Waits for a transaction that is making it one."""
-    found = await connection.scalar(
-        text("SELECT true FROM upload.intakes WHERE import_id = :import_id AND owner = :owner FOR UPDATE"),
-        {"import_id": import_id, "owner": owner},
+async def may_be_removed(connection: AsyncConnection, import_id: UUID, owner: int) -> bool:
+    """Whether what `owner` has stored of an upload belongs to nobody else: it is no import, which the connection may have
+    broken behind, and no other process has begun it anew. Waits for a transaction that is making it an import.
+    """
+    holder = await connection.scalar(
+        text("SELECT owner FROM upload.intakes WHERE import_id = :import_id FOR UPDATE"),
+        {"import_id": import_id},
     )
-    return bool(found)
+    if holder is not None:
+        return bool(holder == owner)
+    is_import = text("SELECT EXISTS (SELECT FROM upload.imports WHERE import_id = :import_id)")
+    return not await connection.scalar(is_import, {"import_id": import_id})
 
 
 async def end_intake(connection: AsyncConnection, import_id: UUID, owner: int) -> bool:
@@ -288,3 +303,48 @@ async def remove_expired(connection: AsyncConnection, window: timedelta) -> None
         ),
         {"window": window},
     )
+
+
+async def list_limits(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """The tenants that have limits of their own, with these."""
+    found = await connection.execute(
+        text(
+            "SELECT tenant, uploads_per_minute, imports_at_once, max_bytes FROM upload.tenant_limits ORDER BY tenant"
+        )
+    )
+    return found.all()
+
+
+async def set_limits(
+    connection: AsyncConnection,
+    tenant: str,
+    *,
+    uploads_per_minute: int | None,
+    imports_at_once: int | None,
+    max_bytes: int | None,
+) -> None:
+    """Replace a tenant's own limits; None: the default."""
+    own = {
+        "uploads_per_minute": uploads_per_minute,
+        "imports_at_once": imports_at_once,
+        "max_bytes": max_bytes,
+    }
+    if not any(own.values()):
+        await connection.execute(
+            text("DELETE FROM upload.tenant_limits WHERE tenant = :tenant"), {"tenant": tenant}
+        )
+        return
+    await connection.execute(
+        text("""
+            INSERT INTO upload.tenant_limits (tenant, uploads_per_minute, imports_at_once, max_bytes)
+            VALUES (:tenant, :uploads_per_minute, :imports_at_once, :max_bytes)
+            ON CONFLICT (tenant) DO UPDATE SET uploads_per_minute = excluded.uploads_per_minute,
+                imports_at_once = excluded.imports_at_once, max_bytes = excluded.max_bytes
+        """),
+        {"tenant": tenant, **own},
+    )
+
+
+async def forget_rate(connection: AsyncConnection, tenant: str) -> None:
+    """Let the uploads that a tenant has begun so far not count towards its uploads a minute."""
+    await connection.execute(text("DELETE FROM upload.rates WHERE tenant = :tenant"), {"tenant": tenant})

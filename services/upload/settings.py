@@ -1,20 +1,37 @@
 """Settings of the upload service."""
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
+from shared.contracts.datasets import datasets
 from shared.platform.settings import ApiSettings, StoreSettings
 
 MIB = 1024**2
 GIB = 1024**3
+MOST_BYTES = 2**50  # a petabyte is no file
+MAX_BYTES_BY_DATASET = {"sales": 10 * MIB}
 
 
 class Settings(ApiSettings, StoreSettings):
     """The environment of `penstock serve upload`. A tenant may have limits of its own: `penstock limits`."""
 
-    upload_max_bytes: PositiveInt = Field(5 * GIB, description="Largest file taken, in bytes, unpacked.")
-    upload_max_bytes_by_dataset: dict[str, PositiveInt] = Field(
-        {"sales": 10 * MIB}, description="The same for single datasets, as a JSON object."
+    upload_max_bytes: PositiveInt = Field(
+        5 * GIB, le=MOST_BYTES, description="Largest file taken, in bytes, unpacked."
     )
+    upload_max_bytes_by_dataset: dict[str, PositiveInt] = Field(
+        {},
+        validate_default=True,
+        description=f"The same for single datasets, as a JSON object; sales: {10 * MIB}.",
+    )
+
+    @field_validator("upload_max_bytes_by_dataset")
+    @classmethod
+    def _with_defaults(cls, sizes: dict[str, int]) -> dict[str, int]:
+        if unknown := sorted(set(sizes) - set(datasets())):
+            raise ValueError(
+                f"there is no dataset {', '.join(unknown)}; datasets are: {', '.join(datasets())}"
+            )
+        return MAX_BYTES_BY_DATASET | sizes
+
     upload_max_ratio: PositiveInt = Field(
         200, description="How many times larger than it came a compressed file may be unpacked."
     )
@@ -22,7 +39,7 @@ class Settings(ApiSettings, StoreSettings):
         10, description="Uploads that a tenant may begin within any 60 s; refused ones do not count."
     )
     tus_expires_hours: PositiveInt = Field(
-        24, description="How long a resumable upload waits for its next bytes, in hours."
+        24, le=8760, description="How long a resumable upload waits for its next bytes, in hours."
     )
     imports_at_once: PositiveInt = Field(
         20, description="Imports of a tenant that may wait or be processed at a time."

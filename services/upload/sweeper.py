@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -10,7 +11,7 @@ from services.upload import repository_admission as noted
 from services.upload.admission import Admission
 from services.upload.limits import WINDOW
 from shared.platform.logs import get_logger
-from shared.platform.objects import Objects
+from shared.platform.objects import Objects, StoreUnavailable
 from shared.platform.service import Stopping
 
 SWEEP_SECONDS = 60.0
@@ -66,19 +67,25 @@ class Sweeper:
             admission.in_hand.update(upload.import_id for upload in left)
         try:
             for upload in left:
-                await self._objects.discard(upload.object_key)
-                async with self._engine.begin() as connection:
-                    await noted.release_key(connection, upload.import_id)
-                    await noted.end_intake(connection, upload.import_id, admission.owner)
-                log.info("upload.swept", import_id=str(upload.import_id))
+                await self._sweep_upload(upload.import_id, upload.object_key)
         finally:
             admission.in_hand.difference_update(upload.import_id for upload in left)
+
+    async def _sweep_upload(self, import_id: UUID, object_key: str) -> None:
+        try:
+            await self._objects.discard(object_key)
+        except StoreUnavailable:
+            return  # the next sweep does it; the others need not wait for that
+        async with self._engine.begin() as connection:
+            await noted.release_key(connection, import_id)
+            await noted.end_intake(connection, import_id, self._admission.owner)
+        log.info("upload.swept", import_id=str(import_id))
 
     async def sweep_notes(self) -> None:
         """Forget idempotency keys, rates and open imports that are over."""
         async with self._engine.begin() as connection:
             await noted.remove_expired(connection, WINDOW)
-            await noted.remove_ended(connection)
+            await noted.remove_ended(connection, WINDOW)
 
     async def _run(self) -> None:
         pause = FIRST_SECONDS

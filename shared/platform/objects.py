@@ -1,7 +1,8 @@
 """Object storage by URL: a local folder, S3, Google or Azure, one set of calls."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +18,8 @@ from shared.platform.health import Check
 from shared.platform.logs import get_logger
 
 CHUNK_BYTES = 8 * 1024 * 1024
+SMALL_BYTES = 512 * 1024
+MOST_UNFINISHED = 8  # attempts to store one object whose processes were all killed, before a sweep came by
 # What a store's URL looks like. The library knows more, which are no stores to us: http(s):// lists and deletes nothing
 # that all servers understand, and what is in memory:// no other process sees, and is lost with its own.
 FORMS: Mapping[str, str] = MappingProxyType(
@@ -84,8 +87,39 @@ class Objects:
             log.exception("store.put_failed", key=key)
             raise StoreUnavailable from error
 
+    async def put_whole(self, key: str, content: bytes | bytearray) -> None:
+        """Store `content` by one request.
+
+        Raises:
+            StoreUnavailable: the store refused it or does not answer.
+        """
+        storing = asyncio.create_task(self._put_whole(key, content))
+        try:
+            await asyncio.shield(storing)
+        except asyncio.CancelledError:
+            await asyncio.gather(storing, return_exceptions=True)  # it may arrive yet: then it can be removed
+            raise
+        except BaseError as error:
+            log.exception("store.put_failed", key=key)
+            raise StoreUnavailable from error
+
+    async def _put_whole(self, key: str, content: bytes | bytearray) -> None:
+        await obstore.put_async(self._store, key, content, use_multipart=False)
+
     async def _put(self, key: str, feed: "_Feed") -> None:
-        await obstore.put_async(self._store, key, feed, chunk_size=CHUNK_BYTES, max_concurrency=2)
+        gathered: list[bytes] = []
+        length = 0
+        async for chunk in feed:
+            gathered.append(chunk)
+            length += len(chunk)
+            if length > SMALL_BYTES:
+                feed.put_back(gathered)
+                await obstore.put_async(
+                    self._store, key, feed, chunk_size=CHUNK_BYTES, max_concurrency=2, use_multipart=True
+                )
+                return
+        # In parts, it would be three requests to a cloud store.
+        await obstore.put_async(self._store, key, b"".join(gathered), use_multipart=False)
 
     async def read(self, key: str, start: int, length: int) -> bytes:
         """Up to `length` bytes from offset `start`; fewer at the object's end, none behind it.
@@ -112,11 +146,18 @@ class Objects:
             return b""
 
     async def delete(self, key: str) -> None:
-        """Remove the object; one that is not there is fine."""
+        """Remove the object; one that is not there is fine.
+
+        Raises:
+            StoreUnavailable: the store refused it or does not answer.
+        """
         try:
             await obstore.delete_async(self._store, key)
         except (NotFoundError, FileNotFoundError):
             return
+        except BaseError as error:
+            log.warning("store.delete_failed", key=key, error=str(error))
+            raise StoreUnavailable from error
 
     async def discard(self, key: str) -> None:
         """Remove the object, and what a process that was killed has left of it: in a folder, files called `<key>#<n>`.
@@ -127,10 +168,7 @@ class Objects:
         Raises:
             StoreUnavailable: the store does not answer.
         """
-        try:
-            await self.delete(key)
-        except BaseError as error:
-            raise StoreUnavailable from error
+        await self.delete(key)
         if self._folder is not None:
             await asyncio.to_thread(_remove_unfinished, self._folder / key)
 
@@ -158,8 +196,9 @@ class Objects:
 
 
 def _remove_unfinished(path: Path) -> None:
-    for left in path.parent.glob(f"{path.name}#*"):
-        left.unlink(missing_ok=True)
+    # The library counts from 1 on, past those that are there.
+    for number in range(1, MOST_UNFINISHED + 1):
+        path.with_name(f"{path.name}#{number}").unlink(missing_ok=True)
 
 
 class _Feed:
@@ -170,6 +209,7 @@ class _Feed:
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
         self._chunks = chunks
+        self._first: deque[bytes] = deque()
         self._next: asyncio.Future[bytes] | None = None
         self._is_broken_off = False
 
@@ -179,11 +219,17 @@ class _Feed:
     async def __anext__(self) -> bytes:
         if self._is_broken_off:
             raise _BrokenOff
+        if self._first:
+            return self._first.popleft()
         self._next = asyncio.ensure_future(anext(self._chunks))
         try:
             return await self._next
         except asyncio.CancelledError:
             raise _BrokenOff from None
+
+    def put_back(self, chunks: Iterable[bytes]) -> None:
+        """Let what was taken come again, before the rest."""
+        self._first.extend(chunks)
 
     def break_off(self) -> None:
         self._is_broken_off = True

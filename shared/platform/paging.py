@@ -6,10 +6,11 @@ It belongs to one list; filters may change between pages, the order may not.
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Query
-from pydantic import AfterValidator, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, TypeAdapter
 
 from shared.contracts.problems import Unprocessable
 
@@ -37,6 +38,13 @@ def without_nul(value: str) -> str:
         raise ValueError("must not contain the character U+0000")
     return value
 
+
+def _in_utc(value: datetime) -> datetime:
+    return value.astimezone(UTC)  # OverflowError: beyond the years that there are
+
+
+# A moment of a position: PostgreSQL's driver would stumble over one at the edge of time.
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 # What is not storable cannot be found either.
 StorableText = Annotated[str, AfterValidator(without_nul)]

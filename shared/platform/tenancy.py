@@ -1,8 +1,8 @@
-"""One tenant's transactions: what a request does in PostgreSQL, it does as a role that is under row-level security.
+"""One tenant's transactions: what a request reads or changes in PostgreSQL, it does as a role under row-level security.
 
 The first wall is the query, which names its tenant. This is the second one: in these transactions the service's own role
 is put aside for `penstock_<service>_tenant`, which sees and writes the rows of one tenant only, whatever a query says.
-Consumers, which act for all tenants, go on as the service itself.
+Consumers, which act for all tenants, go on as the service itself; so does intake, which counts what waits of all of them.
 """
 
 from collections.abc import AsyncIterator

@@ -57,7 +57,8 @@ def _may_be_text(magic: bytes, head: bytes) -> bool:
 
 
 def _in_zip(head: bytes) -> str:
-    return next((kind for sign, kind in _IN_ZIP.items() if sign in head), _MAGIC[b"PK\x03\x04"])
+    # The names of the first entries; further on, packed bytes may look like anything.
+    return next((kind for sign, kind in _IN_ZIP.items() if sign in head[:2048]), _MAGIC[b"PK\x03\x04"])
 
 
 def refuse_binary(body: bytes) -> None:

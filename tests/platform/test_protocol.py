@@ -178,6 +178,7 @@ def test_what_hides_behind_a_body_is_limited_too(door, rest):
         b"POST /short HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /short HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n",
         b"POST /short HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
     ids=[
         "TLS",
@@ -188,6 +189,7 @@ def test_what_hides_behind_a_body_is_limited_too(door, rest):
         "length and chunks",
         "length",
         "chunk size",
+        "connect",
     ],
 )
 def test_what_is_no_http_is_refused(door, sent):

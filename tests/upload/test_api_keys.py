@@ -156,7 +156,7 @@ async def test_keys_that_were_made_in_the_same_moment_are_all_in_the_list(upload
     assert (set(found), cursor) == (keys, None)
 
 
-@pytest.mark.parametrize("cursor", ["x", "W10", "WyJhcGkta2V5cyIsWyIyMDI2LTAxLTAxIiwiYSJdXQ", "WyJhcGkta2V5cyIsWyIyMDI2LTAxLTAxVDAwOjAwOjAwWiIsIlx1MDAwMCJdXQ"])  # fmt: skip
+@pytest.mark.parametrize("cursor", ["x", "W10", "WyJhcGkta2V5cyIsWyIyMDI2LTAxLTAxIiwiYSJdXQ", "WyJhcGkta2V5cyIsWyIyMDI2LTAxLTAxVDAwOjAwOjAwWiIsIlx1MDAwMCJdXQ", "WyJhcGkta2V5cyIsIFsiOTk5OS0xMi0zMVQyMzo1OTo1OS0xNDowMCIsICJhIl1d", "WyJhcGkta2V5cyIsIFsiMDAwMS0wMS0wMVQwMDowMDowMCsxNDowMCIsICJhIl1d"])  # fmt: skip
 async def test_a_cursor_that_is_none_is_refused(call, cursor):
     refused = await call("GET", params={"cursor": cursor})
     assert (refused.status_code, refused.json()["code"]) == (422, "cursor_invalid")

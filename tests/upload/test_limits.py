@@ -82,7 +82,7 @@ async def test_what_is_refused_does_not_count(limited):
     for _ in range(8):
         response = await service.form(b"no,such,columns\n1,2,3\n")
         assert response.status_code == 422
-        assert response.headers["ratelimit-remaining"] == "4"
+        assert response.headers["ratelimit-remaining"] == "5"
     assert (await service.form(book(1))).headers["ratelimit-remaining"] == "4"
 
 
@@ -122,6 +122,26 @@ async def test_only_so_many_imports_are_open_at_once(limited, database, database
     assert (await service.form(book(11))).status_code == 429
 
 
+async def test_uploads_in_progress_are_open_too(limited, database_url):
+    """So a large file is not sent in vain."""
+    service, _ = limited
+    set_limits(database_url, imports_at_once=1)
+    go_on = asyncio.Event()
+
+    async def slowly():
+        yield BOOKS[:20]
+        await go_on.wait()
+        yield BOOKS[20:]
+
+    first = asyncio.create_task(service.raw(slowly()))
+    async with asyncio.timeout(10):
+        while not await service.database.fetchval("SELECT count(*) FROM upload.intakes"):
+            await asyncio.sleep(0.01)
+    assert (await service.form(book(1))).json()["code"] == "too_many_imports"
+    go_on.set()
+    assert (await first).status_code == 202
+
+
 async def test_an_import_that_is_tried_again_is_open_again(limited, database, database_url):
     service, _ = limited
     set_limits(database_url, uploads_per_minute=100)
@@ -135,6 +155,17 @@ async def test_an_import_that_is_tried_again_is_open_again(limited, database, da
         "UPDATE processor.imports SET status = 'processing', finished_at = NULL, error_code = NULL"
     )
     assert (await service.form(book(9))).status_code == 429
+
+
+async def test_a_retry_needs_room_too(limited, database, database_url):
+    service, _ = limited
+    set_limits(database_url, imports_at_once=1)
+    await service.form(book(1))
+    failed = await end_one(database, "failed")
+    await service.form(book(2))
+    headers = bearer(service.secret, "imports:write")
+    refused = await service.client.post(f"/api/v1/uploads/{failed}/retry", headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_imports")
 
 
 async def end_one(database, status):
@@ -237,6 +268,26 @@ async def test_no_minute_ever_has_more_slots_than_the_limit(pauses, limit):
             assert quota.reset >= (within[0] + WINDOW - now).total_seconds()
     for first in taken:
         assert sum(first <= each < first + WINDOW for each in taken) <= limit
+
+
+@pytest.mark.parametrize("sizes", ['{"Sales": 1}', '{"sales": 0}', "[]"])
+async def test_sizes_of_what_is_no_dataset_stop_the_start(environment, database, monkeypatch, sizes):
+    monkeypatch.setenv("PENSTOCK_UPLOAD_MAX_BYTES_BY_DATASET", sizes)
+    with pytest.raises(ValueError, match=r"(?i)dataset"):
+        async with running(environment, database):
+            pass
+
+
+async def test_a_size_for_one_dataset_leaves_that_of_sales(environment, database, monkeypatch):
+    monkeypatch.setenv("PENSTOCK_UPLOAD_MAX_BYTES_BY_DATASET", '{"books": 1000}')
+    async with running(environment, database) as service:
+        headers = bearer(service.secret, "imports:write") | {"Content-Length": str(10 * 1024**2 + 1)}
+        response = await service.raw(iter_once(), headers=headers, dataset="sales")
+        assert response.json()["limit_bytes"] == 10 * 1024**2
+
+
+async def iter_once():
+    yield b"x"
 
 
 async def test_slots_are_taken_and_given_back_in_postgresql(database_url):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from services.upload.multipart import FIELD_LIMIT_BYTES, FormStream
+from services.upload.multipart import FIELD_LIMIT_BYTES, FORM_LIMIT_BYTES, FormStream
 from shared.contracts.problems import Problem, Unprocessable
 
 BOUNDARY = "----gate7MA4YWxk"
@@ -200,3 +200,36 @@ async def test_a_form_that_is_no_good_is_refused_by_name(body, code):
 )
 async def test_a_boundary_that_is_no_good_is_refused(content_type):
     assert await refused(form(FILE), content_type) == "form_malformed"
+
+
+@pytest.mark.parametrize("where", ["before", "behind"])
+async def test_what_is_neither_file_nor_field_is_limited(where):
+    """A preamble, and an epilogue (RFC 2046, section 5.1.1), which might never end."""
+    whole = form(part("dataset", b"books"), part("file", b"a" * 1000, file_name="a.csv"))
+    surplus = b"x" * (FORM_LIMIT_BYTES + 1)
+    content, _, _ = await read(whole + b"\r\n" + surplus[:1000])
+    assert content == b"a" * 1000
+    body = surplus + b"\r\n" + whole if where == "before" else whole + b"\r\n" + surplus
+    assert await refused(body) == "form_malformed"
+
+
+async def test_a_file_is_not():
+    large = b"a" * (FORM_LIMIT_BYTES * 3)
+    content, _, _ = await read(form(part("dataset", b"books"), part("file", large, file_name="a.csv")))
+    assert content == large
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "name=file; filename*=utf-8''a.csv; filename*0=b",
+        "name=file; filename*=a; filename*0*=b; filename*1*=%ff",
+        f"name=file; q*{'9' * 4400}=1",
+    ],
+)
+async def test_parameters_that_contradict_each_other_are_refused(parameters):
+    body = f"--{BOUNDARY}\r\nContent-Disposition: form-data; {parameters}\r\n\r\na\r\n--{BOUNDARY}--\r\n"
+    assert await refused(body.encode()) == "form_malformed"
+    content_type = f"multipart/form-data; boundary={BOUNDARY}; {parameters}"
+    with suppress(Problem):
+        await read(form(part("file", b"a", file_name="a.csv")), content_type=content_type)

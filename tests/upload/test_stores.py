@@ -12,10 +12,12 @@ from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import obstore
 import pytest
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from obstore.store import S3Store
 
 from shared.platform.objects import FORMS, Objects, StoreUrlInvalid
 from tests.e2e.stack import free_port
@@ -53,7 +55,15 @@ class S3:
         return re.findall(r"<Key>(.+?)</Key>", self._http.get(f"/{self.bucket}", params="uploads").text)
 
     def content(self, key):
-        return self._http.get(f"/{self.bucket}/{key}").content
+        store = S3Store(
+            self.bucket,
+            endpoint=self.url,
+            region=REGION,
+            access_key_id="reader",
+            secret_access_key="reader",
+            client_options={"allow_http": True},
+        )
+        return bytes(obstore.get(store, key).bytes())
 
     async def is_empty(self):
         return not (await asyncio.to_thread(self.objects) or await asyncio.to_thread(self.unfinished))

@@ -130,6 +130,26 @@ async def test_an_upload_that_others_took_over_cannot_become_an_import(replicas,
         assert not await noted.end_intake(connection, entry.import_id, cut_off.admission.owner)
 
 
+async def test_an_upload_that_others_took_for_dead_leaves_nothing_when_it_ends(upload, database):
+    """Its process was cut off from the database; another one swept what there was, and then the rest of the file came."""
+    go_on = asyncio.Event()
+
+    async def slowly():
+        yield BOOKS[:20]
+        await go_on.wait()
+        yield BOOKS[20:]
+
+    sending = asyncio.create_task(upload.raw(slowly()))
+    async with asyncio.timeout(10):
+        while not await database.fetchval("DELETE FROM upload.intakes RETURNING true"):
+            await asyncio.sleep(0.01)
+    go_on.set()
+    response = await sending
+    assert (response.status_code, response.json()["code"]) == (503, "upload_interrupted")
+    assert await upload.left_nothing()
+    assert await database.fetchval("SELECT cardinality(taken) FROM upload.rates") == 0
+
+
 async def test_what_is_being_removed_is_not_begun_anew(replicas, upload, database, monkeypatch):
     """A resumable upload keeps its id: its second attempt must not store what the sweep of the first one removes."""
     sweeping, other = replicas
@@ -171,5 +191,8 @@ async def test_notes_that_are_over_are_forgotten(replicas, upload, database):
     from tests.upload.test_limits import end_one
 
     await end_one(database, "completed")
+    await replica.sweeper.sweep_notes()
+    assert (await counts(database))["open_imports"] == 1, "it may have been told to go on just now"
+    await database.execute("UPDATE upload.open_imports SET added_at = added_at - interval '61 s'")
     await replica.sweeper.sweep_notes()
     assert (await counts(database))["open_imports"] == 0

@@ -265,3 +265,24 @@ async def test_the_command_goes_by_rabbitmq_where_there_is_one(
         path = await tus.created(len(BOOKS))
         assert (await tus.patch(path, 0, BOOKS)).status_code == 204
         assert (await tus.outcome(path))["state"] == "accepted"
+
+
+async def test_what_is_refused_does_not_count_as_an_upload_a_minute(upload, tus, database):
+    async def slots():
+        return await database.fetchval("SELECT coalesce(sum(cardinality(taken)), 0) FROM upload.rates")
+
+    missing = "/api/v1/tus/00000000-0000-4000-8000-000000000000"
+    refused = await tus.create(None, query={"dataset": "books"}, Upload_Concat=f"final;{missing}")
+    assert refused.status_code == 404
+    assert await slots() == 0
+    path = await tus.created(9)
+    assert await slots() == 1
+    assert (await tus.patch(path, 0, b"no,header")).status_code == 422
+    assert (await tus.show(path))["state"] == "refused"
+    assert await slots() == 0
+
+
+@pytest.mark.parametrize("name", ["data_source_name", "file_name", "dataset"])
+async def test_a_nul_character_in_the_query_is_refused(tus, name):
+    response = await tus.create(5, query={"dataset": "books", name: "a\0b"}, Upload_Metadata=None)
+    assert response.status_code == 422

@@ -73,7 +73,7 @@ async def test_an_upload_in_progress_is_left_alone(pair, database, files):
 async def test_what_was_on_its_way_when_its_process_died_is_removed(pair, database, files, monkeypatch):
     dead, alive = pair
     upload_id = await dead.create(len(BOOKS))
-    put = dead.objects.put
+    put = dead.objects.put_whole
 
     async def put_and_die(key, chunks):
         await put(key, chunks)
@@ -82,7 +82,7 @@ async def test_what_was_on_its_way_when_its_process_died_is_removed(pair, databa
     async def nothing(*_):
         return None
 
-    monkeypatch.setattr(dead.objects, "put", put_and_die)
+    monkeypatch.setattr(dead.objects, "put_whole", put_and_die)
     monkeypatch.setattr(dead.parts, "_abandon", nothing)
     with pytest.raises(asyncio.CancelledError):
         await dead.append(upload_id, 0, BOOKS)
@@ -108,7 +108,7 @@ async def test_what_a_sweep_has_taken_cannot_be_counted_any_more(pair, database,
     """A process that was cut off is taken for dead, and yet goes on."""
     zombie, alive = pair
     upload_id = await zombie.create(len(BOOKS))
-    put = zombie.objects.put
+    put = zombie.objects.put_whole
 
     async def put_late(key, chunks):
         await age(database, "2 minutes")
@@ -118,7 +118,7 @@ async def test_what_a_sweep_has_taken_cannot_be_counted_any_more(pair, database,
                 await alive.sweep()
         await put(key, chunks)
 
-    monkeypatch.setattr(zombie.objects, "put", put_late)
+    monkeypatch.setattr(zombie.objects, "put_whole", put_late)
     with pytest.raises(Problem) as raised:
         await zombie.append(upload_id, 0, BOOKS)
     assert raised.value.code == "upload_taken_over"

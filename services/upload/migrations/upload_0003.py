@@ -16,6 +16,7 @@ def upgrade() -> None:
             began_at timestamptz NOT NULL DEFAULT now()
         )
     """)
+    op.execute("CREATE INDEX intakes_of_tenant ON upload.intakes (tenant)")
     op.execute(
         "COMMENT ON TABLE upload.intakes IS"
         " 'Uploads in progress, written before their file: what a dead owner leaves behind is found by it'"
@@ -53,12 +54,12 @@ def upgrade() -> None:
         CREATE TABLE upload.open_imports (
             import_id uuid PRIMARY KEY REFERENCES upload.imports ON DELETE CASCADE,
             tenant text NOT NULL,
-            rows_detected bigint NOT NULL
+            rows_detected bigint NOT NULL,
+            added_at timestamptz NOT NULL DEFAULT now()
         )
     """)
     op.execute(
-        "COMMENT ON TABLE upload.open_imports IS"
-        " 'Imports that had not ended when somebody last looked; who counts them removes those that have'"
+        "COMMENT ON TABLE upload.open_imports IS 'Imports that had not ended when the sweeper last looked'"
     )
     op.execute("CREATE INDEX open_imports_of_tenant ON upload.open_imports (tenant)")
     op.execute("CREATE INDEX imports_by_content ON upload.imports (tenant, dataset, sha256)")

@@ -19,6 +19,7 @@ def upgrade() -> None:
             fields jsonb NOT NULL,
             length bigint CHECK (length >= 0),
             max_bytes bigint NOT NULL,
+            slot timestamptz,
             received bigint NOT NULL DEFAULT 0 CHECK (received >= 0),
             parts integer NOT NULL DEFAULT 0,
             fence bigint NOT NULL DEFAULT 0,

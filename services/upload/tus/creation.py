@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +13,7 @@ from services.upload.blocks import file_too_large
 from services.upload.fields import asked_in
 from services.upload.inspection import dataset_named
 from services.upload.names import check_extension
+from services.upload.repository_admission import release_slot
 from services.upload.tus import repository
 from services.upload.tus.problems import upload_not_found
 from services.upload.tus.protocol import Concat, HeaderInvalid, Headers, concat_of, length_of_new, metadata_of
@@ -82,6 +83,10 @@ def _said_in(pairs: Mapping[str, str], query: Sequence[tuple[str, str]]) -> tupl
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise Unprocessable("field_repeated", f"the request has {', '.join(twice)} more than once")
     said = {**dict(query), **pairs}
+    if with_nul := sorted(name for name, value in said.items() if "\0" in value):
+        raise Unprocessable(
+            "field_invalid", f"{', '.join(with_nul)} has the character U+0000", hint="leave it out"
+        )
     file_name = next((said[name] for name in _NAMES if said.get(name)), "")
     return file_name, {
         name: value for name, value in said.items() if name not in _IGNORED and name not in _NAMES
@@ -110,11 +115,14 @@ class Creation:
         """
         limit = (await self._admission.sizes_of(caller.tenant)).limit(wanted.dataset)
         _check_size(wanted.length, limit)
-        headers = {} if wanted.concat.kind == "partial" else await self._admission.admit(caller)
+        slot: datetime | None = None
+        headers: Mapping[str, str] = {}
         async with self._engine.begin() as connection:
             if wanted.concat.kind == "partial":
                 await _check_partials_open(connection, caller.tenant)
-            upload = await self._add(connection, caller, wanted, limit)
+            else:
+                slot, headers = await self._admission.admit(connection, caller)
+            upload = await self._add(connection, caller, wanted, limit, slot)
             if upload.state == "checking":
                 event = self._bus.event(
                     UploadFinish(upload_id=upload.id), tenant=caller.tenant, subject=upload.id
@@ -122,8 +130,19 @@ class Creation:
                 await self._bus.publish(connection, event)
         return upload, headers
 
+    async def take_back(self, upload: TusUpload) -> None:
+        """Let a creation whose first bytes were refused not count."""
+        if upload.slot is not None:
+            async with self._engine.begin() as connection:
+                await release_slot(connection, upload.tenant, upload.slot)
+
     async def _add(
-        self, connection: AsyncConnection, caller: Principal, wanted: Wanted, limit: int
+        self,
+        connection: AsyncConnection,
+        caller: Principal,
+        wanted: Wanted,
+        limit: int,
+        slot: datetime | None,
     ) -> TusUpload:
         length, partials = wanted.length, wanted.concat.partials
         if partials:
@@ -141,6 +160,7 @@ class Creation:
             "fields": dict(wanted.fields),
             "length": length,
             "max_bytes": limit,
+            "slot": slot,
             "received": length if partials else 0,
             "state": "checking" if is_whole else "receiving",
         }

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.upload.admission import Admission
 from services.upload.intake import Intake
+from services.upload.repository_admission import release_slot
 from services.upload.resources import Accepted
 from services.upload.tus import repository
 from services.upload.tus.parts import TusFile, remove_needless
@@ -101,6 +102,8 @@ class Finisher:
     async def _refuse(self, upload: TusUpload, problem: Problem) -> None:
         async with self._engine.begin() as connection:
             await repository.refuse(connection, upload, self._admission.owner, problem.document())
+            if upload.slot is not None:
+                await release_slot(connection, upload.tenant, upload.slot)
         log.info("tus.refused", upload_id=str(upload.id), code=problem.code)
 
 

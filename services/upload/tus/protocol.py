@@ -28,7 +28,7 @@ EXTENSIONS = (
     "concatenation",
 )
 MEDIA_TYPE = "application/offset+octet-stream"
-MAX_PARTIALS = 1000
+MAX_PARTIALS = 200
 
 # "The Server MUST support at least sha1" (Checksum).
 ALGORITHMS: Mapping[str, Callable[[], Any]] = {

@@ -42,7 +42,7 @@ class Requests:
         upload, headers = await self._creation.create(caller, wanted)
         headers = {**created_headers(upload), **headers}
         if piece is not None:
-            upload = await self._append_first(request, caller, upload.id, piece)
+            upload = await self._append_first(request, caller, upload, piece)
         return await self._answer(caller, upload, 201, headers)
 
     async def head(self, request: Request, caller: Principal, upload_id: UUID) -> Response:
@@ -78,12 +78,13 @@ class Requests:
         return upload
 
     async def _append_first(
-        self, request: Request, caller: Principal, upload_id: UUID, piece: Piece
+        self, request: Request, caller: Principal, upload: TusUpload, piece: Piece
     ) -> TusUpload:
         try:
-            return await self._append(request, caller, upload_id, piece)
+            return await self._append(request, caller, upload.id, piece)
         except Problem:
-            await self._writing.remove(caller, upload_id)  # nobody hears where it is
+            await self._writing.remove(caller, upload.id)  # nobody hears where it is
+            await self._creation.take_back(upload)
             raise
 
     async def _append(self, request: Request, caller: Principal, upload_id: UUID, piece: Piece) -> TusUpload:
@@ -91,8 +92,7 @@ class Requests:
         try:
             return await self._writing.append(caller, upload_id, piece, body)
         except Problem:
-            if "expect" not in request.headers:  # who expects 100 waits for the answer with the body
-                await drain(body)
+            await drain(request, body)
             raise
 
     async def _answer(

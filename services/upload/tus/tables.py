@@ -18,6 +18,7 @@ uploads = Table(
     Column("fields", JSONB, nullable=False),
     Column("length", BigInteger),
     Column("max_bytes", BigInteger, nullable=False),
+    Column("slot", DateTime(timezone=True)),
     Column("received", BigInteger, nullable=False, server_default="0"),
     Column("parts", Integer, nullable=False, server_default="0"),
     Column("fence", BigInteger, nullable=False, server_default="0"),

@@ -17,7 +17,7 @@ from shared.platform.auth.api_keys import (
 from shared.platform.auth.authenticator import Authenticator, authenticator_of
 from shared.platform.auth.jwks import Jwks
 from shared.platform.auth.jwt import ALGORITHM, OUR_ISSUER, JwtVerifier, create_jwt
-from shared.platform.auth.principal import Principal, parse_scopes
+from shared.platform.auth.principal import Principal, checked_tenant, parse_scopes
 
 __all__ = [
     "ALGORITHM",
@@ -34,6 +34,7 @@ __all__ = [
     "authenticator_of",
     "checked_name",
     "count_live_api_keys",
+    "checked_tenant",
     "create_api_key",
     "create_jwt",
     "find_api_key",

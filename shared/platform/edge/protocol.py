@@ -96,7 +96,8 @@ class HttpProtocol(HttpToolsProtocol):
         """Answer and close; only close where a complete request before this one has no answer yet, or half of one."""
         cycle = self.cycle
         unanswered = cycle is not None and not cycle.response_complete
-        in_its_body = self._in_body and not self.pipeline and not cycle.response_started
+        # Of CONNECT the headers are complete, and yet there is no cycle.
+        in_its_body = cycle is not None and self._in_body and not self.pipeline and not cycle.response_started
         if not unanswered or in_its_body:
             self.transport.write(_answer(status, problem))
         self.transport.close()
