@@ -69,6 +69,9 @@ OWNER = Tenant("tenant-orchard", "9783522177504")
 STRANGER = Tenant("tenant-harbour", "9780306406157")
 
 
+BUSY_PROCESS = 4711  # lives as long as the world: its lock is held
+
+
 @dataclass
 class World:
     """All four services in one application, and who uses them."""
@@ -105,7 +108,9 @@ async def two_tenants(environment: dict[str, str]) -> AsyncIterator[World]:
         for tenant in (owner, stranger):
             await _settle_in(world, tenant, hook)
         await _quiet(database)
+        await database.execute("SELECT pg_advisory_lock($1)", BUSY_PROCESS)
         for tenant in (owner, stranger):
+            await _be_busy(database, tenant)
             await _gather(world, tenant)
         yield world
 
@@ -168,6 +173,22 @@ async def _quiet(database: Database) -> None:
         while await database.fetchval(under_way):
             await asyncio.sleep(0.05)
     await database.execute("DELETE FROM upload.open_imports")  # as the sweeper does, some time
+
+
+async def _be_busy(database: Database, tenant: Tenant) -> None:
+    """Rows that come and go: an upload in progress and an open import, which stay; and limits of one's own."""
+    await database.execute(
+        "INSERT INTO upload.intakes VALUES ($1, $2, 'nowhere', $3)",
+        uuid4(),
+        tenant.name,
+        BUSY_PROCESS,
+    )
+    await database.execute(
+        "INSERT INTO upload.open_imports SELECT import_id, tenant, rows_detected, now() + interval '1 hour'"
+        " FROM upload.imports WHERE tenant = $1 LIMIT 1",
+        tenant.name,
+    )
+    await database.execute("INSERT INTO upload.tenant_limits VALUES ($1, 1000, 1000)", tenant.name)
 
 
 async def _gather(world: World, tenant: Tenant) -> None:
