@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.upload import idempotency
-from services.upload import repository_admission as repository
+from services.upload import repository_admission as noted
 from services.upload.limits import WINDOW, Limits, Quota, Sizes, quota_of
 from shared.contracts.problems import TooManyRequests, Unavailable
 from shared.platform.auth import Principal
@@ -85,7 +85,7 @@ class Admission:
     ) -> Entry | Earlier:
         limits, open_imports = await self._standing(connection, caller.tenant)
         if key is not None:
-            claim = await repository.claim_key(
+            claim = await noted.claim_key(
                 connection, caller.tenant, key, import_id=import_id, owner=self.owner, kept=idempotency.KEPT
             )
             if claim.fingerprint is not None and claim.answer is not None:
@@ -96,7 +96,7 @@ class Admission:
         slot, quota = await self._take_slot(connection, caller.tenant, limits)
         check_open(open_imports, limits.imports_at_once, quota.headers())
         entry = Entry(import_id, caller, limits.sizes, limits.imports_at_once, slot, key, quota)
-        await repository.begin_intake(connection, import_id, caller.tenant, entry.object_key, self.owner)
+        await noted.begin_intake(connection, import_id, caller.tenant, entry.object_key, self.owner)
         return entry
 
     async def admit(
@@ -128,16 +128,14 @@ class Admission:
                 check_open(open_imports, limits.imports_at_once, {})
                 await self._check_free(connection, import_id)
                 entry = Entry(import_id, caller, limits.sizes, limits.imports_at_once)
-                await repository.begin_intake(
-                    connection, import_id, caller.tenant, entry.object_key, self.owner
-                )
+                await noted.begin_intake(connection, import_id, caller.tenant, entry.object_key, self.owner)
         except BaseException:
             self.in_hand.discard(import_id)
             raise
         return entry
 
     async def _check_free(self, connection: AsyncConnection, import_id: UUID) -> None:
-        if not await repository.is_free(connection, import_id, self.owner):
+        if not await noted.is_free(connection, import_id, self.owner):
             raise _busy()
 
     async def check_room(self, connection: AsyncConnection, tenant: str) -> None:
@@ -159,10 +157,10 @@ class Admission:
         """Forget an upload that came to nothing, when nothing is left of it: it does not count, its key is free."""
         try:
             async with self._engine.begin() as connection:
-                await repository.end_intake(connection, entry.import_id, self.owner)
-                await repository.release_key(connection, entry.import_id)
+                await noted.end_intake(connection, entry.import_id, self.owner)
+                await noted.release_key(connection, entry.import_id)
                 if entry.slot is not None:
-                    await repository.release_slot(connection, entry.caller.tenant, entry.slot)
+                    await noted.release_slot(connection, entry.caller.tenant, entry.slot)
         except Exception as error:  # noqa: BLE001 - the sweeper does it later; the caller must hear the reason itself
             log.warning("upload.not_forgotten", import_id=str(entry.import_id), error=repr(error))
 
@@ -172,7 +170,7 @@ class Admission:
 
     async def _standing(self, connection: AsyncConnection, tenant: str) -> tuple[Limits, int]:
         """The tenant's limits, and how many of its imports are open."""
-        own = await repository.find_standing(connection, tenant)
+        own = await noted.find_standing(connection, tenant)
         limits = self._defaults.with_own(
             uploads_per_minute=own.uploads_per_minute,
             imports_at_once=own.imports_at_once,
@@ -183,7 +181,7 @@ class Admission:
     async def _take_slot(
         self, connection: AsyncConnection, tenant: str, limits: Limits
     ) -> tuple[datetime, Quota]:
-        taken = await repository.take_slot(connection, tenant, limits.uploads_per_minute, WINDOW)
+        taken = await noted.take_slot(connection, tenant, limits.uploads_per_minute, WINDOW)
         quota = quota_of(limits.uploads_per_minute, taken.oldest, taken.count, taken.now)
         if taken.slot is None:
             raise TooManyRequests(

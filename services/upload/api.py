@@ -11,8 +11,9 @@ from services.upload import control, idempotency
 from services.upload.admission import Admission, Earlier
 from services.upload.bodies import RAW_TYPES, declared_bytes, upload_of
 from services.upload.draining import drain
-from services.upload.fields import FIELDS
+from services.upload.fields import properties, query_parameters
 from services.upload.intake import Intake
+from services.upload.limits import QUOTA_HEADERS
 from services.upload.resources import Accepted, Ordered
 from shared.contracts.problems import Problem
 from shared.platform.auth import Authenticator, Principal
@@ -21,10 +22,6 @@ from shared.platform.edge import problem_responses
 from shared.platform.tenancy import tenant_writing
 
 _FILE = {"type": "string", "format": "binary"}
-_PROPERTIES = {
-    name: {**field.schema, "description": f"{field.meaning} Takes {field.takes}."}
-    for name, field in FIELDS.items()
-}
 _BODY: dict[str, Any] = {
     "required": True,
     "content": {
@@ -33,7 +30,7 @@ _BODY: dict[str, Any] = {
                 "type": "object",
                 "required": ["file", "dataset"],
                 "properties": {
-                    **_PROPERTIES,
+                    **properties(),
                     "file": _FILE,
                 },  # the file last, as what precedes it leads its reading
             }
@@ -41,11 +38,6 @@ _BODY: dict[str, Any] = {
         **{media_type: {"schema": _FILE} for media_type in sorted(RAW_TYPES)},
     },
 }
-_NAME = {"type": "string", "description": "With a bare file: the file's name."}
-_QUERY = [
-    {"name": name, "in": "query", "schema": schema, "description": schema["description"]}
-    for name, schema in {**_PROPERTIES, "file_name": _NAME}.items()
-]
 _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -54,10 +46,7 @@ _KEY = {
 }
 _HEADERS = {
     "Location": "The import, at `results`.",
-    "RateLimit-Limit": "Uploads that the tenant may begin within a minute.",
-    "RateLimit-Remaining": "Those of them that are left.",
-    "RateLimit-Reset": "Seconds until there is one more.",
-    "RateLimit-Policy": "`<limit>;w=60`.",
+    **QUOTA_HEADERS,
     "Idempotency-Replayed": "`true`: the request was answered before, and this is the same answer.",
 }
 _ACCEPTED: dict[int | str, dict[str, Any]] = {
@@ -83,7 +72,10 @@ def router(
         summary="Upload a CSV file",
         response_model=Accepted,
         responses=_ACCEPTED | problem_responses(401, 403, 408, 409, 413, 415, 422, 429, 503),
-        openapi_extra={"requestBody": _BODY, "parameters": [*_QUERY, _KEY]},
+        openapi_extra={
+            "requestBody": _BODY,
+            "parameters": [*query_parameters("With a bare file: the file's name."), _KEY],
+        },
     )
     async def upload(request: Request, response: Response, caller: Annotated[Principal, writer]) -> Accepted:
         """The file streams into the store and is checked on its way; what is wrong with it as a whole is said at once.
@@ -152,7 +144,8 @@ def router(
     async def retry(import_id: UUID, caller: Annotated[Principal, writer]) -> Ordered:
         """It goes on where it stopped, as its next `run`: nothing is loaded twice.
 
-        409 `import_not_failed`: it has not failed. 409 `import_not_retryable`: it would fail in the same way.
+        409 `import_not_failed`: it has not failed. 409 `import_not_retryable`: it would fail in the same way. 409
+        `file_already_imported`: the same bytes came again since, as another import.
         """
         async with tenant_writing(engine, caller.tenant) as connection:
             return await control.retry(connection, bus, admission, caller.tenant, import_id)

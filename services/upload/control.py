@@ -9,10 +9,10 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.upload import repository
+from services.upload import repository_admission as noted
 from services.upload.admission import Admission
 from services.upload.repository import State
-from services.upload.repository_admission import add_open
-from services.upload.resources import Ordered, links_of
+from services.upload.resources import Ordered, already_imported, links_of
 from shared.contracts.events import FINAL_ERROR_CODES, ImportCancel, ImportRetry
 from shared.contracts.problems import Conflict, NotFound
 from shared.platform.bus import Bus
@@ -45,7 +45,7 @@ async def retry(
 
     Raises:
         NotFound: `import_not_found`.
-        Conflict: `import_not_failed`, `import_not_retryable`.
+        Conflict: `import_not_failed`, `import_not_retryable`; `file_already_imported`: its file was sent again since.
         TooManyRequests: `too_many_imports`.
     """
     state = await _state(connection, tenant, import_id)
@@ -63,8 +63,11 @@ async def retry(
             hint="mend the file or raise the limit, and upload it again",
             error_code=state.error_code,
         )
+    await noted.lock_tenant(connection, tenant)
+    if resent := await noted.find_resent(connection, tenant, import_id):
+        raise already_imported(resent.same, resent.dataset)
     await admission.check_room(connection, tenant)
-    await add_open(connection, tenant, import_id)
+    await noted.add_open(connection, tenant, import_id)
     await _publish(connection, bus, tenant, ImportRetry(import_id=import_id))
     return _ordered(import_id, state)
 

@@ -93,6 +93,23 @@ FIELDS: Mapping[str, Field] = {
 _VERBATIM = frozenset({"delimiter", "quote", "escape"})  # a blank may be one of these
 
 
+def properties() -> dict[str, dict[str, Any]]:
+    """JSON Schema of each field, with what it means and takes."""
+    return {
+        name: {**field.schema, "description": f"{field.meaning} Takes {field.takes}."}
+        for name, field in FIELDS.items()
+    }
+
+
+def query_parameters(file_name: str) -> list[dict[str, Any]]:
+    """The fields as query parameters for OpenAPI, and `file_name`, which means what is said of it."""
+    named = {"type": "string", "description": file_name}
+    return [
+        {"name": name, "in": "query", "schema": schema, "description": schema["description"]}
+        for name, schema in {**properties(), "file_name": named}.items()
+    ]
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a request asks, as far as it has said so.

@@ -6,6 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 WINDOW = timedelta(minutes=1)
+QUOTA_HEADERS = {
+    "RateLimit-Limit": "Uploads that the tenant may begin within a minute.",
+    "RateLimit-Remaining": "Those of them that are left.",
+    "RateLimit-Reset": "Seconds until there is one more.",
+    "RateLimit-Policy": "`<limit>;w=60`.",
+}
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,30 @@ async def find_circumstances(connection: AsyncConnection, tenant: str, dataset: 
     return found.one()
 
 
+async def find_resent(connection: AsyncConnection, tenant: str, import_id: UUID) -> Row[Any] | None:
+    """The newest import that came after this one with the same bytes for the same dataset, and loads them.
+
+    Returns:
+        `dataset`, and `same` as JSON (`import_id`, `status`, `uploaded_at`).
+    """
+    found = await connection.execute(
+        text("""
+            SELECT u.dataset, jsonb_build_object('import_id', u.import_id, 'uploaded_at', u.uploaded_at,
+                'status', coalesce(p.status, 'pending')) AS same
+            FROM upload.imports mine
+            JOIN upload.imports u USING (tenant, dataset, sha256)
+            LEFT JOIN processor.imports_v1 p ON p.import_id = u.import_id
+            WHERE mine.tenant = :tenant AND mine.import_id = :import_id AND u.uploaded_at > mine.uploaded_at
+                AND NOT coalesce((mine.options ->> 'dry_run')::boolean, false)
+                AND NOT coalesce((u.options ->> 'dry_run')::boolean, false)
+                AND coalesce(p.status, 'pending') NOT IN ('failed', 'cancelled')
+            ORDER BY u.uploaded_at DESC LIMIT 1
+        """),
+        {"tenant": tenant, "import_id": import_id},
+    )
+    return found.first()
+
+
 async def begin_intake(
     connection: AsyncConnection, import_id: UUID, tenant: str, object_key: str, owner: int
 ) -> None:

@@ -120,6 +120,7 @@ def _migrate_locked(connection: Connection, services: Sequence[Migrations]) -> N
         for migrations in services:
             _grant_platform(connection, role_of(migrations.service))
             if migrations.serves_tenants:
+                _grant_keys(connection, role_of(migrations.service))
                 _grant_outbox(connection, tenant_role_of(migrations.service))
             _create_schemas(connection, migrations)
             connection.commit()
@@ -171,6 +172,10 @@ def _grant_platform(connection: Connection, role: str) -> None:
     connection.execute(text(f"GRANT USAGE ON SCHEMA bus, auth TO {role}"))
     connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA bus TO {role}"))
     connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA bus TO {role}"))
+
+
+def _grant_keys(connection: Connection, role: str) -> None:
+    """Let a service that answers requests check API keys."""
     connection.execute(text(f"GRANT SELECT, UPDATE (last_used_at) ON auth.api_keys TO {role}"))
     if role == role_of("upload"):
         _grant_key_keeping(connection, tenant_role_of("upload"))

@@ -127,15 +127,24 @@ async def watched(case: Case) -> None:
 
 
 async def cancelled(case: Case) -> None:
-    """Cancel it when some is done, and the storm has hit it."""
+    """Cancel it when some is done, and the storm has hit it; the rest of its file is away until that is known."""
 
     async def has_begun() -> bool:
         state = await case.state()
         return state is not None and state["rows_processed"] > 0 and case.hits > 0
 
+    async def is_told() -> bool:
+        state = await case.state()
+        return state is not None and (state["cancel_requested"] or state["status"] == "cancelled")
+
     await until(has_begun, CALM_SECONDS)
+    # A service that was just killed may take the command later than the rest of the file takes to load.
+    stored = case.stack.stored(case.import_id)
+    away = stored.rename(f"{stored}.away")
     response = await case.stack.patiently("POST", f"/uploads/{case.import_id}/cancel")
     assert response.status_code == 202, response.text
+    await until(is_told, CALM_SECONDS)
+    away.rename(stored)
     await case.ended()
 
 

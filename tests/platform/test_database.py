@@ -142,10 +142,14 @@ async def test_those_it_is_for_read_what_is_published_and_nobody_else_does(actin
 
 
 @pytest.mark.parametrize("service", NAMES)
-async def test_every_service_uses_the_bus_and_reads_keys_only(acting, service):
+async def test_every_service_uses_the_bus_and_who_is_asked_reads_keys(acting, service):
     await acting(service, "SELECT * FROM bus.outbox")
     await acting(service, "DELETE FROM bus.outbox")
-    await acting(service, "SELECT * FROM auth.api_keys")
+    if service == "processor":  # nobody asks it anything
+        with pytest.raises(ProgrammingError, match=DENIED):
+            await acting(service, "SELECT * FROM auth.api_keys")
+    else:
+        await acting(service, "SELECT * FROM auth.api_keys")
     for statement in (
         "DELETE FROM auth.api_keys",
         "UPDATE auth.api_keys SET revoked_at = NULL",

@@ -168,6 +168,27 @@ async def test_a_retry_needs_room_too(limited, database, database_url):
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_imports")
 
 
+async def test_what_was_sent_again_is_not_retried(upload, database):
+    """Or the same bytes would be loaded twice."""
+    await upload.form()
+    failed = await end_one(database, "failed")
+    again = (await upload.form()).json()["id"]
+    headers = bearer(upload.secret, "imports:write")
+    refused = await upload.client.post(f"/api/v1/uploads/{failed}/retry", headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (409, "file_already_imported")
+    assert refused.json()["import_id"] == again
+
+
+async def test_an_older_import_of_the_same_bytes_does_not_keep_a_forced_one_from_its_retry(upload, database):
+    await upload.form()
+    await end_one(database, "completed")
+    await database.execute("DELETE FROM upload.open_imports")
+    await upload.form(force="true")
+    failed = await end_one(database, "failed")
+    headers = bearer(upload.secret, "imports:write")
+    assert (await upload.client.post(f"/api/v1/uploads/{failed}/retry", headers=headers)).status_code == 202
+
+
 async def end_one(database, status):
     """Let one open import end, as the processor would tell. Returns its id."""
     import_id = await database.fetchval("SELECT import_id FROM upload.open_imports LIMIT 1")

@@ -146,18 +146,24 @@ async def test_what_a_dead_process_had_in_hand_is_done_anew(pair, database):
     assert (await row_of(database, upload_id))["state"] == "accepted"
 
 
-async def test_a_message_that_comes_again_meanwhile_waits(pair, database, monkeypatch):
-    one, _ = pair
-    upload_id = await one.whole(BOOKS)
+def held_at_its_parts(replica, monkeypatch):
+    """Let the replica stand still when it reads parts: an event for its being there, and one to let it go on."""
     reading, go_on = asyncio.Event(), asyncio.Event()
-    read = one.objects.read
+    read = replica.objects.read
 
     async def slow(*asked):
         reading.set()
         await go_on.wait()
         return await read(*asked)
 
-    monkeypatch.setattr(one.objects, "read", slow)
+    monkeypatch.setattr(replica.objects, "read", slow)
+    return reading, go_on
+
+
+async def test_a_message_that_comes_again_meanwhile_waits(pair, database, monkeypatch):
+    one, _ = pair
+    upload_id = await one.whole(BOOKS)
+    reading, go_on = held_at_its_parts(one, monkeypatch)
     first = asyncio.create_task(one.finish(upload_id))
     await reading.wait()
     with pytest.raises(Later):
@@ -172,15 +178,7 @@ async def test_of_two_that_check_one_registers(pair, database, monkeypatch):
     """A process that was cut off from the database is taken for dead, and yet goes on."""
     one, other = pair
     upload_id = await one.whole(BOOKS)
-    reading, go_on = asyncio.Event(), asyncio.Event()
-    read = one.objects.read
-
-    async def slow(*asked):
-        reading.set()
-        await go_on.wait()
-        return await read(*asked)
-
-    monkeypatch.setattr(one.objects, "read", slow)
+    reading, go_on = held_at_its_parts(one, monkeypatch)
     zombie = asyncio.create_task(one.finish(upload_id))
     await reading.wait()
     await database.execute("UPDATE upload.tus_uploads SET finish_owner = NULL")

@@ -5,7 +5,8 @@ from typing import Any
 
 from fastapi import Response
 
-from services.upload.fields import FIELDS
+from services.upload.fields import query_parameters
+from services.upload.limits import QUOTA_HEADERS
 from services.upload.tus.protocol import ALGORITHMS, MEDIA_TYPE, VERSION
 from shared.platform.edge import problem_responses
 
@@ -53,6 +54,7 @@ _RESPONSE: dict[str, tuple[dict[str, Any], str]] = {
     "Upload-Metadata": (_TEXT, "As it came."),
     "Upload-Concat": (_TEXT, "As it came."),
     "Penstock-Import": (_TEXT, "The import that the file has become."),
+    **{name: (_TEXT, meaning) for name, meaning in QUOTA_HEADERS.items()},
 }
 _BODY = {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
 
@@ -79,11 +81,6 @@ def _answers(description: str, *names: str) -> dict[str, Any]:
     }
 
 
-_QUERY = [
-    {"name": name, "in": "query", "schema": field.schema, "description": field.meaning}
-    for name, field in FIELDS.items()
-] + [{"name": "file_name", "in": "query", "schema": _TEXT, "description": "The file's name."}]
-
 OPTIONS: dict[str, Any] = {
     "responses": {
         204: _answers(
@@ -96,7 +93,8 @@ CREATE: dict[str, Any] = {
     "response_class": Response,  # without a body
     "responses": {
         201: _answers(
-            "Created", "Tus-Resumable", "Location", "Upload-Offset", "Upload-Expires", "Penstock-Import"
+            "Created", "Tus-Resumable", "Location", "Upload-Offset", "Upload-Expires", "Penstock-Import",
+            *QUOTA_HEADERS,
         )
     }
     | problem_responses(400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 429, 460, 503),
@@ -106,7 +104,7 @@ CREATE: dict[str, Any] = {
                 "Tus-Resumable", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Concat",
                 "Upload-Checksum",
             ),
-            *_QUERY,
+            *query_parameters("The file's name."),
         ],
         "requestBody": {"required": False, **_BODY},
     },

@@ -43,7 +43,6 @@ class Finisher:
         self._objects = objects
         self._intake = intake
         self._admission = admission
-        self._in_hand: set[UUID] = set()  # a message comes again while a large file is being checked
 
     async def finish(self, event: Event[UploadFinish]) -> None:
         """Make an import of the upload, or refuse it.
@@ -51,18 +50,12 @@ class Finisher:
         Raises:
             Later: somebody has it in hand, or something of ours is away.
         """
-        upload_id = event.data.upload_id
-        if upload_id in self._in_hand:
-            raise Later(BUSY_SECONDS)
-        self._in_hand.add(upload_id)
         try:
-            claimed = await self._claim(event.tenant, upload_id)
+            claimed = await self._claim(event.tenant, event.data.upload_id)
             if claimed is not None:
                 await self._check(*claimed)
         except TakenOver as error:
             raise Later(BUSY_SECONDS) from error
-        finally:
-            self._in_hand.discard(upload_id)
         await self._tidy()
 
     async def give_up(self, event: AnyEvent, error: BaseException) -> None:

@@ -188,9 +188,12 @@ async def _remove(engine: AsyncEngine, objects: Objects, parts: Sequence[Part]) 
             # One that was never kept may be half-written.
             await (objects.discard if part.state == "abandoned" else objects.delete)(part.object_key)
 
-    await asyncio.gather(*(remove(part) for part in parts))
+    outcomes = await asyncio.gather(*(remove(part) for part in parts), return_exceptions=True)
+    gone = [part.object_key for part, error in zip(parts, outcomes, strict=True) if error is None]
     async with engine.begin() as connection:
-        await repository.forget_parts(connection, [part.object_key for part in parts])
+        await repository.forget_parts(connection, gone)
+    for error in filter(None, outcomes):
+        raise error
 
 
 class TusFile(Upload):
