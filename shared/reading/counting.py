@@ -3,15 +3,19 @@
 import codecs
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from shared.contracts.dialect import Dialect
 from shared.reading.batch import RecordBatch
 from shared.reading.records import MAX_RECORD_BYTES, RecordReader
-from shared.reading.structure import own_escape, quotes_stand_alone
+from shared.reading.structure import own_escape
 
-PIECE_BYTES = 1 << 17  # what is made of it fits the processor's cache: a quarter faster than 1 MiB
+PIECE_BYTES = 1 << 20  # more than an upload's blocks have, which then need not be cut
 
-_BLANK_LINE = re.compile(rb"\n\n")  # a pattern finds two bytes twice as fast as `in`
+_LF, _CR = b"\n\r"
 
 
 class RecordCounter:
@@ -75,9 +79,10 @@ class _Lines:
         return self._ends + (self._last not in {b"\n", b"\r"})
 
     def feed(self, piece: bytes) -> None:
-        self._ends += piece.count(b"\n")
+        signs = _bytes_of(piece)
+        self._ends += int(np.count_nonzero(signs == _LF))
         if b"\r" in piece:
-            self._ends += piece.count(b"\r") - piece.count(b"\r\n")
+            self._ends += int(np.count_nonzero(_lone_returns(signs)))
         self._ends -= self._last == b"\r" and piece.startswith(b"\n")
         self._last = piece[-1:]
 
@@ -104,7 +109,9 @@ class _QuickCount:
     def __init__(self, delimiter: bytes, quote: bytes, headers: int, limit: int) -> None:
         self._delimiter = delimiter
         self._quote = quote
-        self._around = frozenset(delimiter + b"\n")
+        # A quote stands beside another one where it is doubled, inside a field.
+        self._may_precede = _one_of(delimiter + b"\n" + quote)
+        self._may_follow = _one_of(delimiter + b"\n\r" + quote)
         self._headers = headers
         self._limit = limit
         self._count = 0
@@ -129,40 +136,55 @@ class _QuickCount:
         return cls(delimiter, quote, dialect.header_rows, limit)
 
     def feed(self, piece: bytes) -> None:
-        piece = _with_lf(piece)
+        piece = _with_clear_ends(piece)
         text = self._context + piece
-        opened = closed = False
-        if self._quote and self._quote in text:
-            text, opened, closed = self._unquoted(text)
-        self._count += _lines_started(text)
-        if opened:
-            self._stay_open(piece, whole=text == self._context)
+        if not (self._quote and self._quote in text):
+            seen = _Seen(_lines_started(text))
+        else:
+            seen = self._past_quotes(text) or self._past_any_quotes(text)
+        self._count += seen.lines
+        if seen.opened:
+            self._stay_open(piece, whole=seen.is_one_field)
             return
         self._open_bytes, self._open_lines, self._open_end = 0, 0, b""
-        self._context = self._delimiter + self._quote * 2 if closed else text[-1:]
+        self._context = self._delimiter + self._quote * 2 if seen.closed else text[-1:]
 
     def finish(self) -> int:
         """The number of data records."""
         return max(self._count + self._open_lines - self._headers, 0)
 
-    def _unquoted(self, text: bytes) -> tuple[bytes, bool, bool]:
-        """`text` with each quoted field as a quote, and whether the last one is open, or may have just been closed."""
-        pieces = text.split(self._quote)
-        opened = len(pieces) % 2 == 0
-        outside = pieces[::2]
-        before, behind = outside if opened else outside[:-1], outside[1:]
-        if not (outside[0] and quotes_stand_alone(before, behind, self._around)):
-            return self._unquoted_slowly(text)
-        last = b"" if opened else outside.pop()
-        bare = self._quote.join([*outside[:1], *filter(None, outside[1:]), last])
-        return bare, opened, not opened and not last
+    def _past_quotes(self, text: bytes) -> "_Seen | None":
+        """What is outside of quoted fields; None if a quote stands where none opens or closes a field."""
+        signs = _bytes_of(text)
+        ends = signs == _LF
+        places = np.flatnonzero(ends | (signs == self._quote[0]))
+        are_quotes = ~ends[places]
+        quotes = places[are_quotes]
+        opening, closing = quotes[::2], quotes[1::2]
+        opened, closed = quotes.size % 2 == 1, bool(quotes.size % 2 == 0 and quotes[-1] == len(text) - 1)
+        inner = closing[:-1] if closed else closing
+        if not (
+            opening[0]
+            and self._may_precede[signs[opening - 1]].all()
+            and self._may_follow[signs[inner + 1]].all()
+        ):
+            return None
+        outside = places[~(np.logical_xor.accumulate(are_quotes) | are_quotes)]
+        is_one_field = self._is_open and bool((opening[1:] == closing[: opening.size - 1] + 1).all())
+        return _Seen(_lines_started_at(outside, signs), opened, closed, is_one_field)
 
-    def _unquoted_slowly(self, text: bytes) -> tuple[bytes, bool, bool]:
+    @property
+    def _is_open(self) -> bool:
+        return self._context == self._delimiter + self._quote
+
+    def _past_any_quotes(self, text: bytes) -> "_Seen":
         bare = self._quoted_field.sub(rb"\1%b\2" % self._quote.replace(b"\\", rb"\\"), text)
         before = bare.rstrip(self._quote)
         quotes = len(bare) - len(before)
         at_field = before.endswith((self._delimiter, b"\n"))
-        return bare, at_field and quotes == 1, at_field and quotes == 2
+        return _Seen(
+            _lines_started(bare), at_field and quotes == 1, at_field and quotes == 2, bare == self._context
+        )
 
     def _stay_open(self, piece: bytes, *, whole: bool) -> None:
         """Go on in a field that is open at the end of `piece`, from before it if that is so of the `whole` piece."""
@@ -179,18 +201,63 @@ class _QuickCount:
             self._open_bytes, self._open_lines, self._open_end = 0, 0, b""
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a piece holds.
+
+    Attributes:
+        lines: That start outside of quoted fields, and are not blank.
+        opened: Whether it ends inside a quoted field.
+        closed: Whether it ends with a quoted field that may have just been closed.
+        is_one_field: Whether all of it is inside a field that was open before.
+    """
+
+    lines: int
+    opened: bool = False
+    closed: bool = False
+    is_one_field: bool = False
+
+
+def _bytes_of(text: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(text, np.uint8)
+
+
+def _lone_returns(signs: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """For each byte whether it is a CR with no LF behind it, as far as can be seen."""
+    lone: NDArray[np.bool_] = signs == _CR
+    lone[:-1] &= signs[1:] != _LF
+    return lone
+
+
+def _one_of(signs: bytes) -> NDArray[np.bool_]:
+    """For each byte whether it is one of `signs`."""
+    table = np.zeros(256, np.bool_)
+    table[list(signs)] = True
+    return table
+
+
 def _lines_started(text: bytes) -> int:
     """How many line ends have a line behind them that is not blank."""
-    if not _BLANK_LINE.search(text):
-        return text.count(b"\n") - text.endswith(b"\n")
-    _, *lines = text.split(b"\n")
-    return len(lines) - lines.count(b"")
+    signs = _bytes_of(text)
+    return _lines_started_at(np.flatnonzero(signs == _LF), signs)
 
 
-def _with_lf(text: bytes) -> bytes:
-    """Every line end as LF, or as two where line ends are mixed: blank lines are not counted anyway."""
+def _lines_started_at(ends: NDArray[np.intp], signs: NDArray[np.uint8]) -> int:
+    if ends.size and ends[-1] == signs.size - 1:
+        ends = ends[:-1]
+    return int(np.count_nonzero(_BEGINS_LINE[signs[ends + 1]]))
+
+
+def _with_clear_ends(text: bytes) -> bytes:
+    """`text` where a CR is half a CRLF: if line ends are mixed, or one may be cut, each CR as an LF.
+
+    A CRLF is two line ends then, but blank lines are not counted anyway.
+    """
     if b"\r" not in text:
         return text
-    if text.count(b"\r") == text.count(b"\r\n"):
-        return text.replace(b"\r", b"")
+    if not _lone_returns(_bytes_of(text)).any():
+        return text
     return text.replace(b"\r", b"\n")
+
+
+_BEGINS_LINE = ~_one_of(b"\n\r")
