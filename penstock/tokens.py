@@ -89,7 +89,12 @@ def stored_key(
     return in_transaction(
         database_url,
         lambda connection: create_api_key(
-            connection, tenant=tenant, scopes=scopes, lifetime=lifetime, name=name, created_by=MADE_BY
+            connection,
+            tenant=tenant,
+            scopes=scopes,
+            expires_at=datetime.now(UTC) + lifetime,
+            name=name,
+            created_by=MADE_BY,
         ),
     )
 

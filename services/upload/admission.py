@@ -83,7 +83,7 @@ class Admission:
     async def _enter(
         self, connection: AsyncConnection, caller: Principal, key: str | None, import_id: UUID
     ) -> Entry | Earlier:
-        limits, open_imports = await self._standing(connection, caller.tenant)
+        limits = await self.limits_of(connection, caller.tenant)
         if key is not None:
             claim = await noted.claim_key(
                 connection, caller.tenant, key, import_id=import_id, owner=self.owner, kept=idempotency.KEPT
@@ -94,22 +94,19 @@ class Admission:
             if not claim.is_ours:
                 raise idempotency.in_progress()
         slot, quota = await self._take_slot(connection, caller.tenant, limits)
-        check_open(open_imports, limits.imports_at_once, quota.headers())
         entry = Entry(import_id, caller, limits.sizes, limits.imports_at_once, slot, key, quota)
         await noted.begin_intake(connection, import_id, caller.tenant, entry.object_key, self.owner)
         return entry
 
     async def admit(
-        self, connection: AsyncConnection, caller: Principal
+        self, connection: AsyncConnection, tenant: str, limits: Limits
     ) -> tuple[datetime, Mapping[str, str]]:
         """Count an upload that comes in pieces, when it is created: its slot, and the response's headers.
 
         Raises:
             TooManyRequests: `rate_limited`, `too_many_imports`.
         """
-        limits, open_imports = await self._standing(connection, caller.tenant)
-        slot, quota = await self._take_slot(connection, caller.tenant, limits)
-        check_open(open_imports, limits.imports_at_once, quota.headers())
+        slot, quota = await self._take_slot(connection, tenant, limits)
         return slot, quota.headers()
 
     async def enter_again(self, caller: Principal, import_id: UUID) -> Entry:
@@ -124,8 +121,7 @@ class Admission:
         self.in_hand.add(import_id)
         try:
             async with self._engine.begin() as connection:
-                limits, open_imports = await self._standing(connection, caller.tenant)
-                check_open(open_imports, limits.imports_at_once, {})
+                limits = await self.check_room(connection, caller.tenant)
                 await self._check_free(connection, import_id)
                 entry = Entry(import_id, caller, limits.sizes, limits.imports_at_once)
                 await noted.begin_intake(connection, import_id, caller.tenant, entry.object_key, self.owner)
@@ -138,27 +134,28 @@ class Admission:
         if not await noted.is_free(connection, import_id, self.owner):
             raise _busy()
 
-    async def check_room(self, connection: AsyncConnection, tenant: str) -> None:
-        """Whether one more import of the tenant may be open.
+    async def check_room(self, connection: AsyncConnection, tenant: str) -> Limits:
+        """Whether one more import of the tenant may be open; its limits.
 
         Raises:
             TooManyRequests: `too_many_imports`.
         """
-        limits, open_imports = await self._standing(connection, tenant)
-        check_open(open_imports, limits.imports_at_once, {})
+        limits = await self.limits_of(connection, tenant)
+        check_open(await noted.count_open(connection, tenant), limits.imports_at_once, {})
+        return limits
 
-    async def sizes_of(self, tenant: str) -> Sizes:
-        """How large the tenant's files may be."""
-        async with self._engine.connect() as connection:
-            limits, _ = await self._standing(connection, tenant)
-        return limits.sizes
+    async def limits_of(self, connection: AsyncConnection, tenant: str) -> Limits:
+        """The limits that hold for the tenant: its own, else the defaults."""
+        own = await noted.find_limits(connection, tenant)
+        return self._defaults.with_own(**own._mapping) if own else self._defaults
 
     async def leave(self, entry: Entry) -> None:
         """Forget an upload that came to nothing, when nothing is left of it: it does not count, its key is free."""
         try:
             async with self._engine.begin() as connection:
                 await noted.end_intake(connection, entry.import_id, self.owner)
-                await noted.release_key(connection, entry.import_id)
+                if entry.key is not None:
+                    await noted.release_key(connection, entry.import_id)
                 if entry.slot is not None:
                     await noted.release_slot(connection, entry.caller.tenant, entry.slot)
         except Exception as error:  # noqa: BLE001 - the sweeper does it later; the caller must hear the reason itself
@@ -167,16 +164,6 @@ class Admission:
     def done(self, entry: Entry) -> None:
         """The upload is over, whatever came of it."""
         self.in_hand.discard(entry.import_id)
-
-    async def _standing(self, connection: AsyncConnection, tenant: str) -> tuple[Limits, int]:
-        """The tenant's limits, and how many of its imports are open."""
-        own = await noted.find_standing(connection, tenant)
-        limits = self._defaults.with_own(
-            uploads_per_minute=own.uploads_per_minute,
-            imports_at_once=own.imports_at_once,
-            max_bytes=own.max_bytes,
-        )
-        return limits, own.open
 
     async def _take_slot(
         self, connection: AsyncConnection, tenant: str, limits: Limits
@@ -191,6 +178,9 @@ class Admission:
                 hint="send it again when the seconds in Retry-After have passed",
                 retry_after=max(quota.reset, 1),
             ).answered_with(quota.headers())
+        # Who took a slot before has noted its upload by now, as each waits for the one before.
+        open_imports = await noted.count_open(connection, tenant)
+        check_open(open_imports, limits.imports_at_once, quota.with_one_back().headers())
         return taken.slot, quota
 
 

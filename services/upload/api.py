@@ -144,8 +144,8 @@ def router(
     async def retry(import_id: UUID, caller: Annotated[Principal, writer]) -> Ordered:
         """It goes on where it stopped, as its next `run`: nothing is loaded twice.
 
-        409 `import_not_failed`: it has not failed. 409 `import_not_retryable`: it would fail in the same way. 409
-        `file_already_imported`: the same bytes came again since, as another import.
+        409 `import_not_failed`: it has not failed, or was told to go on already. 409 `import_not_retryable`: it would fail in
+        the same way. 409 `file_already_imported`: another import has loaded the same bytes, or is about to.
         """
         async with tenant_writing(engine, caller.tenant) as connection:
             return await control.retry(connection, bus, admission, caller.tenant, import_id)

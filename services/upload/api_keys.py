@@ -103,7 +103,7 @@ def api_keys_router(engine: AsyncEngine, authenticator: Authenticator) -> APIRou
         """
         async with tenant_writing(engine, caller.tenant) as connection:
             await _check_limit(connection, caller.tenant)
-            key = await auth.add_api_key(
+            key = await auth.create_api_key(
                 connection,
                 tenant=caller.tenant,
                 scopes=set(new.scopes),
@@ -113,7 +113,6 @@ def api_keys_router(engine: AsyncEngine, authenticator: Authenticator) -> APIRou
             )
             made = await _found(connection, caller.tenant, key)
         response.headers["Location"] = f"/api/v1/api-keys/{made.id}"
-        response.headers["Cache-Control"] = "no-store"
         return CreatedApiKey(**made.model_dump(), key=key)
 
     @routes.get(

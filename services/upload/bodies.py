@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from fastapi import Request
 
 from services.upload.intake import Upload
-from services.upload.multipart import FormStream
+from services.upload.multipart import FORM_LIMIT_BYTES, FormStream
 from services.upload.names import check_extension
 from shared.contracts.problems import Unprocessable, UnsupportedMedia
 
@@ -24,14 +24,13 @@ RAW_TYPES = frozenset(
 )
 # Of the file in a form: some clients do not know it, and say so.
 PART_TYPES = RAW_TYPES | {"", "application/octet-stream", "application/x-compressed", "binary/octet-stream"}
-FORM_BYTES = 64 * 1024  # what a form may have beside its file: boundaries, headers, fields
 
 
 def declared_bytes(request: Request) -> int:
     """How large the file is at least, as the request's headers tell; 0: they do not."""
     length = request.headers.get("content-length", "")
     declared = int(length) if length.isdecimal() and len(length) < 30 else 0
-    return max(declared - FORM_BYTES, 0) if _media_type(request) == "multipart/form-data" else declared
+    return max(declared - FORM_LIMIT_BYTES, 0) if _media_type(request) == "multipart/form-data" else declared
 
 
 async def upload_of(request: Request, body: AsyncIterator[bytes]) -> Upload:

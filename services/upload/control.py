@@ -4,14 +4,14 @@ The processor does it, and knows best how an import stands; upload looks into it
 and leaves the rest to a command. Between the look and the command the import may end: then the command does nothing.
 """
 
+from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.upload import repository
 from services.upload import repository_admission as noted
 from services.upload.admission import Admission
-from services.upload.repository import State
 from services.upload.resources import Ordered, already_imported, links_of
 from shared.contracts.events import FINAL_ERROR_CODES, ImportCancel, ImportRetry
 from shared.contracts.problems import Conflict, NotFound
@@ -45,9 +45,10 @@ async def retry(
 
     Raises:
         NotFound: `import_not_found`.
-        Conflict: `import_not_failed`, `import_not_retryable`; `file_already_imported`: its file was sent again since.
+        Conflict: `import_not_failed`, `import_not_retryable`; `file_already_imported`: another import has its bytes.
         TooManyRequests: `too_many_imports`.
     """
+    await noted.lock_tenant(connection, tenant)  # or the same bytes might just be coming in
     state = await _state(connection, tenant, import_id)
     if state.status != "failed":
         raise Conflict(
@@ -63,17 +64,18 @@ async def retry(
             hint="mend the file or raise the limit, and upload it again",
             error_code=state.error_code,
         )
-    await noted.lock_tenant(connection, tenant)
-    if resent := await noted.find_resent(connection, tenant, import_id):
-        raise already_imported(resent.same, resent.dataset)
+    if not (state.forced or state.dry_run):
+        same = await noted.find_same(connection, tenant, state.dataset, state.sha256, import_id=import_id)
+        if same:
+            raise already_imported(same, state.dataset)
     await admission.check_room(connection, tenant)
-    await noted.add_open(connection, tenant, import_id)
+    await noted.open_again(connection, tenant, import_id, run=state.run + 1)
     await _publish(connection, bus, tenant, ImportRetry(import_id=import_id))
     return _ordered(import_id, state)
 
 
-async def _state(connection: AsyncConnection, tenant: str, import_id: UUID) -> State:
-    state = await repository.find_state(connection, tenant, import_id)
+async def _state(connection: AsyncConnection, tenant: str, import_id: UUID) -> Row[Any]:
+    state = await noted.find_state(connection, tenant, import_id)
     if state is None:
         raise NotFound(
             "import_not_found",
@@ -89,5 +91,5 @@ async def _publish(
     await bus.publish(connection, bus.event(command, tenant=tenant, subject=command.import_id))
 
 
-def _ordered(import_id: UUID, state: State) -> Ordered:
+def _ordered(import_id: UUID, state: Row[Any]) -> Ordered:
     return Ordered(id=import_id, status=state.status, run=state.run, links=links_of(import_id))

@@ -26,7 +26,7 @@ from shared.platform.objects import CHUNK_BYTES, Objects
 
 log = get_logger(__name__)
 
-Registering = Callable[[AsyncConnection, Accepted], Awaitable[None]]
+Registering = Callable[[AsyncConnection], Awaitable[None]]
 
 
 class Intake:
@@ -180,7 +180,9 @@ class Intake:
         async with self._engine.begin() as connection:
             rows_per_second = await noted.find_speed(connection)
             await noted.lock_tenant(connection, tenant)
-            now = await noted.find_circumstances(connection, tenant, uploaded.dataset, uploaded.sha256)
+            now = await noted.find_circumstances(
+                connection, tenant, uploaded.dataset, uploaded.sha256, import_id=uploaded.import_id
+            )
             check_open(now.open, entry.imports_at_once, {})
             if now.same and not asked.force and not asked.options.dry_run:
                 raise already_imported(now.same, uploaded.dataset)
@@ -190,6 +192,7 @@ class Intake:
                 uploaded,
                 tenant=tenant,
                 uploaded_by=entry.caller.subject,
+                forced=asked.force,
                 owner=self._admission.owner,
             ):
                 raise _taken_over()
@@ -206,7 +209,7 @@ class Intake:
                 ):
                     raise _taken_over()
             if within is not None:
-                await within(connection, accepted)
+                await within(connection)
             await self._bus.publish(connection, event)
         return accepted
 

@@ -12,20 +12,55 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.platform.database import advisory_key
 from shared.platform.presence import is_alive
 
+# How an import stands, by its row `o` of upload.open_imports and `p` of the processor's view, either of which may be
+# missing. One that is told to go on is still failed there until the processor hears of it.
+_STATUS = """
+    CASE WHEN p.import_id IS NULL THEN 'pending' WHEN p.run < o.run THEN 'processing' ELSE p.status END
+"""
+_OPEN = f"{_STATUS} IN ('pending', 'processing')"
+# The newest import of the same bytes for the same dataset, as JSON.
+_SAME = f"""
+    SELECT jsonb_build_object('import_id', u.import_id, 'uploaded_at', u.uploaded_at, 'status', {_STATUS})
+    FROM upload.imports u
+    LEFT JOIN upload.open_imports o ON o.import_id = u.import_id
+    LEFT JOIN processor.imports_v1 p ON p.import_id = u.import_id
+    WHERE u.tenant = :tenant AND u.dataset = :dataset AND u.sha256 = :sha256 AND u.import_id <> :import_id
+        AND NOT coalesce((u.options ->> 'dry_run')::boolean, false)
+        AND {_STATUS} NOT IN ('failed', 'cancelled')
+    ORDER BY u.uploaded_at DESC LIMIT 1
+"""
 
-async def find_standing(connection: AsyncConnection, tenant: str) -> Row[Any]:
-    """The tenant's own limits (NULL: the default), and how many of its imports are `open`: coming in, or not ended."""
-    found = await connection.execute(
-        text("""
-            SELECT l.uploads_per_minute, l.imports_at_once, l.max_bytes,
-                (SELECT count(*) FROM upload.open_imports o LEFT JOIN processor.imports_v1 p USING (import_id)
-                 WHERE o.tenant = :tenant AND coalesce(p.status, 'processing') = 'processing')
-                + (SELECT count(*) FROM upload.intakes WHERE tenant = :tenant) AS open
-            FROM (SELECT) AS one LEFT JOIN upload.tenant_limits l ON l.tenant = :tenant
-        """),
-        {"tenant": tenant},
+
+async def find_limits(connection: AsyncConnection, tenant: str) -> Row[Any] | None:
+    """The tenant's own limits (NULL: the default); None: it has none."""
+    found = text(
+        "SELECT uploads_per_minute, imports_at_once, max_bytes FROM upload.tenant_limits WHERE tenant = :tenant"
     )
-    return found.one()
+    return (await connection.execute(found, {"tenant": tenant})).one_or_none()
+
+
+async def count_open(connection: AsyncConnection, tenant: str) -> int:
+    """How many of the tenant's imports are coming in, or have not ended."""
+    counted = text(f"""
+        SELECT (
+            SELECT count(*) FROM upload.open_imports o LEFT JOIN processor.imports_v1 p USING (import_id)
+            WHERE o.tenant = :tenant AND {_OPEN}
+        ) + (SELECT count(*) FROM upload.intakes WHERE tenant = :tenant)
+    """)
+    return int(await connection.scalar(counted, {"tenant": tenant}) or 0)
+
+
+async def find_state(connection: AsyncConnection, tenant: str, import_id: UUID) -> Row[Any] | None:
+    """How the tenant's import stands: `status`, `run`, `error_code`; and of its upload `dataset`, `sha256`, `forced`, `dry_run`."""
+    found = text(f"""
+        SELECT {_STATUS} AS status, greatest(o.run, p.run, 1) AS run, p.error_code,
+            u.dataset, u.sha256, u.forced, coalesce((u.options ->> 'dry_run')::boolean, false) AS dry_run
+        FROM upload.imports u
+        LEFT JOIN upload.open_imports o ON o.import_id = u.import_id
+        LEFT JOIN processor.imports_v1 p ON p.import_id = u.import_id
+        WHERE u.tenant = :tenant AND u.import_id = :import_id
+    """)
+    return (await connection.execute(found, {"tenant": tenant, "import_id": import_id})).one_or_none()
 
 
 @dataclass(frozen=True)
@@ -80,28 +115,28 @@ async def lock_tenant(connection: AsyncConnection, tenant: str) -> None:
     )
 
 
-async def add_open(connection: AsyncConnection, tenant: str, import_id: UUID) -> None:
-    """Count an import among those that have not ended: a new one, or one that is tried again."""
+async def open_again(connection: AsyncConnection, tenant: str, import_id: UUID, *, run: int) -> None:
+    """Count an import that is told to go on among those that have not ended: it will be in its `run`."""
     await connection.execute(
         text("""
-            INSERT INTO upload.open_imports (import_id, tenant, rows_detected)
-            SELECT import_id, tenant, rows_detected FROM upload.imports
+            INSERT INTO upload.open_imports (import_id, tenant, rows_detected, run)
+            SELECT import_id, tenant, rows_detected, :run FROM upload.imports
             WHERE tenant = :tenant AND import_id = :import_id
-            ON CONFLICT (import_id) DO UPDATE SET added_at = now()
+            ON CONFLICT (import_id) DO UPDATE SET run = excluded.run, added_at = now()
         """),
-        {"tenant": tenant, "import_id": import_id},
+        {"tenant": tenant, "import_id": import_id, "run": run},
     )
 
 
-async def remove_ended(connection: AsyncConnection, after: timedelta) -> None:
-    """Forget imports that have ended, of all tenants. One that was just told to go on may still look so: `after` that."""
+async def remove_ended(connection: AsyncConnection, *, lost_after: timedelta) -> None:
+    """Forget imports that have ended, of all tenants, and those that the processor did not take up again until `lost_after`."""
     await connection.execute(
         text("""
             DELETE FROM upload.open_imports o USING processor.imports_v1 p
             WHERE p.import_id = o.import_id AND p.status <> 'processing'
-                AND o.added_at <= now() - CAST(:after AS interval)
+                AND (p.run >= o.run OR o.added_at <= now() - CAST(:lost_after AS interval))
         """),
-        {"after": after},
+        {"lost_after": lost_after},
     )
 
 
@@ -113,58 +148,41 @@ async def find_speed(connection: AsyncConnection) -> float | None:
     return speed
 
 
-async def find_circumstances(connection: AsyncConnection, tenant: str, dataset: str, sha256: str) -> Row[Any]:
-    """What the answer to an upload depends on.
+async def find_circumstances(
+    connection: AsyncConnection, tenant: str, dataset: str, sha256: str, *, import_id: UUID
+) -> Row[Any]:
+    """What the answer to an upload, the import `import_id`, depends on.
 
     Returns:
-        `rows_ahead`: records that all tenants' open imports still have before them; `open`: the tenant's open imports; `same`: the newest import of the same bytes
-        into the same dataset that has loaded them or is about to, as JSON (`import_id`, `status`, `uploaded_at`).
+        `rows_ahead`: records that all tenants' open imports still have before them; `open`: the tenant's open imports;
+        `same`: as `find_same` tells.
     """
     found = await connection.execute(
-        text("""
-            SELECT load.rows_ahead, load.open, (
-                SELECT jsonb_build_object('import_id', u.import_id, 'uploaded_at', u.uploaded_at,
-                    'status', coalesce(p.status, 'pending'))
-                FROM upload.imports u LEFT JOIN processor.imports_v1 p USING (import_id)
-                WHERE u.tenant = :tenant AND u.dataset = :dataset AND u.sha256 = :sha256
-                    AND NOT coalesce((u.options ->> 'dry_run')::boolean, false)
-                    AND coalesce(p.status, 'pending') NOT IN ('failed', 'cancelled')
-                ORDER BY u.uploaded_at DESC LIMIT 1
-            ) AS same
+        text(f"""
+            SELECT load.rows_ahead, load.open, ({_SAME}) AS same
             FROM (
                 SELECT count(*) FILTER (WHERE o.tenant = :tenant) AS open,
                     CAST(coalesce(sum(greatest(o.rows_detected - coalesce(p.rows_processed, 0), 0)), 0) AS bigint) AS rows_ahead
                 FROM upload.open_imports o LEFT JOIN processor.imports_v1 p USING (import_id)
-                WHERE coalesce(p.status, 'processing') = 'processing'
+                WHERE {_OPEN}
             ) AS load
         """),
-        {"tenant": tenant, "dataset": dataset, "sha256": sha256},
+        {"tenant": tenant, "dataset": dataset, "sha256": sha256, "import_id": import_id},
     )
     return found.one()
 
 
-async def find_resent(connection: AsyncConnection, tenant: str, import_id: UUID) -> Row[Any] | None:
-    """The newest import that came after this one with the same bytes for the same dataset, and loads them.
+async def find_same(
+    connection: AsyncConnection, tenant: str, dataset: str, sha256: str, *, import_id: UUID
+) -> dict[str, Any] | None:
+    """The newest import, other than `import_id`, of the same bytes for the same dataset that has loaded them or is about to.
 
     Returns:
-        `dataset`, and `same` as JSON (`import_id`, `status`, `uploaded_at`).
+        `import_id`, `status`, `uploaded_at`.
     """
-    found = await connection.execute(
-        text("""
-            SELECT u.dataset, jsonb_build_object('import_id', u.import_id, 'uploaded_at', u.uploaded_at,
-                'status', coalesce(p.status, 'pending')) AS same
-            FROM upload.imports mine
-            JOIN upload.imports u USING (tenant, dataset, sha256)
-            LEFT JOIN processor.imports_v1 p ON p.import_id = u.import_id
-            WHERE mine.tenant = :tenant AND mine.import_id = :import_id AND u.uploaded_at > mine.uploaded_at
-                AND NOT coalesce((mine.options ->> 'dry_run')::boolean, false)
-                AND NOT coalesce((u.options ->> 'dry_run')::boolean, false)
-                AND coalesce(p.status, 'pending') NOT IN ('failed', 'cancelled')
-            ORDER BY u.uploaded_at DESC LIMIT 1
-        """),
-        {"tenant": tenant, "import_id": import_id},
-    )
-    return found.first()
+    values = {"tenant": tenant, "dataset": dataset, "sha256": sha256, "import_id": import_id}
+    same: dict[str, Any] | None = await connection.scalar(text(_SAME), values)
+    return same
 
 
 async def begin_intake(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,6 +19,7 @@ SWEEP_SECONDS = 60.0
 FIRST_SECONDS = (
     2.0  # a killed process's locks end with its connection, which takes PostgreSQL a moment to notice
 )
+RETRY_LOST = timedelta(hours=1)  # commands come again for much less than that, then they are dead letters
 
 log = get_logger(__name__)
 
@@ -85,7 +87,7 @@ class Sweeper:
         """Forget idempotency keys, rates and open imports that are over."""
         async with self._engine.begin() as connection:
             await noted.remove_expired(connection, WINDOW)
-            await noted.remove_ended(connection, WINDOW)
+            await noted.remove_ended(connection, lost_after=RETRY_LOST)
 
     async def _run(self) -> None:
         pause = FIRST_SECONDS

@@ -1,6 +1,6 @@
-"""What upload owns: imports as they were received, uploads in progress; and the processor's view of how they stand."""
+"""What upload owns: imports as they were received, and uploads in progress."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Table, Text, Uuid, func
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, MetaData, Table, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData(schema="upload")
@@ -25,6 +25,7 @@ imports = Table(
     Column("lines_detected", BigInteger),
     Column("options", JSONB, nullable=False),
     Column("uploaded_by", Text, nullable=False),
+    Column("forced", Boolean, nullable=False),
     Column("uploaded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
@@ -44,15 +45,4 @@ intakes = Table(
     Column("object_key", Text, nullable=False),
     Column("owner", BigInteger, nullable=False),
     Column("began_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-)
-
-processor_imports = Table(
-    "imports_v1",
-    MetaData(),
-    Column("tenant", Text),
-    Column("import_id", Uuid),
-    Column("status", Text),
-    Column("run", Integer),
-    Column("error_code", Text),
-    schema="processor",
 )

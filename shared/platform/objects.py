@@ -175,6 +175,8 @@ class Objects:
     async def presigned(self, key: str, seconds: int) -> str | None:
         """A URL where whoever has it may GET the object, or a range of it, for `seconds`; None: it is in a folder.
 
+        For readers that are to fetch large files from the store itself; no route of ours hands one out yet.
+
         Raises:
             StoreUnavailable: there is nothing to sign it with.
         """

@@ -141,10 +141,12 @@ async def cancelled(case: Case) -> None:
     # A service that was just killed may take the command later than the rest of the file takes to load.
     stored = case.stack.stored(case.import_id)
     away = stored.rename(f"{stored}.away")
-    response = await case.stack.patiently("POST", f"/uploads/{case.import_id}/cancel")
-    assert response.status_code == 202, response.text
-    await until(is_told, CALM_SECONDS)
-    away.rename(stored)
+    try:
+        response = await case.stack.patiently("POST", f"/uploads/{case.import_id}/cancel")
+        assert response.status_code == 202, response.text
+        await until(is_told, CALM_SECONDS)
+    finally:
+        away.rename(stored)
     await case.ended()
 
 

@@ -46,7 +46,9 @@ async def owner(database_url):
 
 
 async def new_key(owner, **options):
-    values = {"tenant": "acme", "scopes": ["imports:write"], "lifetime": None} | options
+    values = {"tenant": "acme", "scopes": ["imports:write"]} | options
+    if (lifetime := values.pop("lifetime", None)) is not None:
+        values["expires_at"] = datetime.now(UTC) + lifetime
     async with owner.begin() as connection:
         return await create_api_key(connection, **values)
 
@@ -227,9 +229,9 @@ async def test_for_a_tenant_there_are_no_keys_but_its_own_and_no_hashes(engine, 
         assert await revoke_api_key(connection, prefix_of(theirs), tenant=None) is None
     with pytest.raises(ProgrammingError, match="row-level security"):
         async with tenant_writing(engine, "acme") as connection:
-            await create_api_key(connection, tenant="other", scopes=["admin"], lifetime=None)
+            await create_api_key(connection, tenant="other", scopes=["admin"])
     async with tenant_writing(engine, "acme") as connection:
-        await create_api_key(connection, tenant="acme", scopes=["admin"], lifetime=None)
+        await create_api_key(connection, tenant="acme", scopes=["admin"])
         for column, value in (("scopes", "'{admin}'"), ("tenant", "'acme'"), ("hash", "''")):
             nested = await connection.begin_nested()
             with pytest.raises(ProgrammingError, match="permission denied"):

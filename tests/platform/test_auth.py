@@ -19,6 +19,7 @@ from shared.platform.auth import (
     create_jwt,
     parse_scopes,
 )
+from tests.platform import issuer as tokens
 
 SECRET = "a-secret-of-at-least-thirty-two-bytes"
 AUDIENCE = "penstock"
@@ -31,14 +32,7 @@ def authenticator(**rules):
 
 
 def claims(**changes):
-    right = {
-        "sub": "me",
-        "aud": AUDIENCE,
-        "exp": datetime.now(UTC) + timedelta(days=1),  # tokens are made when tests are collected
-        "tenant": "acme",
-        "scope": "imports:read imports:write",
-    }
-    return {name: value for name, value in (right | changes).items() if value is not None}
+    return tokens.claims(**{"iss": None} | changes)
 
 
 def signed(secret=SECRET, algorithm="HS256", **changes):

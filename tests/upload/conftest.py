@@ -1,5 +1,6 @@
 """The upload service as it runs, and what it left behind: objects, rows, events."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +20,18 @@ from shared.platform.service import Stopping, compose
 from tests.platform.conftest import configure  # noqa: F401 - a fixture
 
 BOOKS = b"title,author,isbn,publication_year\nMomo,Michael Ende,978-3-522-17750-4,1973\n"
+
+
+def held_back(content: bytes = BOOKS) -> tuple[AsyncIterator[bytes], asyncio.Event]:
+    """A file of which all but the beginning waits: its chunks, and what lets the rest come."""
+    go_on = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield content[:20]
+        await go_on.wait()
+        yield content[20:]
+
+    return chunks(), go_on
 
 
 def bearer(secret: str, *scopes: Any, tenant: str = "acme", minutes: float = 5, audience: str = "penstock"):
@@ -66,6 +79,14 @@ class Upload:
                 found[str(path.relative_to(self.store))] = path.read_bytes()
         return found
 
+    async def comes_to_hold(self, objects: dict[str, bytes]) -> bool:
+        """Whether the store has soon just these: answers do not wait until the parts of a resumable upload are gone."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                while self.objects() != objects:
+                    await asyncio.sleep(0.02)
+        return self.objects() == objects
+
     async def rows(self) -> list[dict[str, Any]]:
         return [dict(row) for row in await self.database.fetch("SELECT * FROM upload.imports")]
 
@@ -104,3 +125,36 @@ async def running(environment: dict[str, str], database: "asyncpg.Connection[Any
 async def upload(environment: dict[str, str], database: "asyncpg.Connection[Any]") -> AsyncIterator[Upload]:
     async with running(environment, database) as service:
         yield service
+
+
+async def processor_says(
+    database: "asyncpg.Connection[Any]",
+    import_id: Any,
+    status: str,
+    *,
+    run: int = 1,
+    code: str = "store_unavailable",
+) -> None:
+    """The processor has taken the import on, and it stands like this."""
+    await database.execute(
+        """
+        INSERT INTO processor.imports (import_id, tenant, dataset, file_name, file_size, sha256, object_key, dialect,
+            columns, column_count, rows_detected, status, run, error_code, finished_at)
+        SELECT import_id, tenant, dataset, file_name, file_size, sha256, object_key, dialect,
+            columns, column_count, rows_detected, $2, $3, $4, CASE WHEN $2 <> 'processing' THEN now() END
+        FROM upload.imports WHERE import_id = $1
+        ON CONFLICT (import_id) DO UPDATE
+        SET status = excluded.status, run = excluded.run, error_code = excluded.error_code, finished_at = excluded.finished_at
+        """,
+        import_id,
+        status,
+        run,
+        code if status == "failed" else None,
+    )
+
+
+async def end_one(database: "asyncpg.Connection[Any]", status: str) -> Any:
+    """Let an import that is open end. Returns its id."""
+    import_id = await database.fetchval("SELECT import_id FROM upload.open_imports LIMIT 1")
+    await processor_says(database, import_id, status)
+    return import_id

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -244,13 +244,32 @@ async def test_an_admin_may_upload(upload):
     assert (await upload.form(headers=bearer(upload.secret, "admin"))).status_code == 202
 
 
+async def test_the_estimate_comes_from_how_fast_files_went_lately(upload, database):
+    """But for those that were tried again: how long they took is how long somebody let them lie."""
+    await database.executemany(
+        "INSERT INTO processor.receipts (import_id, tenant, dataset, dataset_version, file_name, file_size, sha256, dialect,"
+        " rows_read, rows_inserted, run, started_at, completed_at)"
+        " VALUES (gen_random_uuid(), 'other', 'books', 1, 'f', 1, 'x', '{}', $1, $1, $2, now() - $3::interval, now())",
+        [
+            (2_000, 1, timedelta(seconds=1)),
+            (4_000, 1, timedelta(seconds=5)),
+            (2_000, 2, timedelta(days=1)),
+            (999, 1, timedelta(days=1)),  # too small to tell
+        ],
+    )
+    accepted = (await upload.form(BOOKS + BOOKS.splitlines(keepends=True)[1] * 1_999)).json()
+    assert accepted["rows_detected"] == 2_000
+    assert accepted["estimated_processing_time"] == 0.5 + 2_000 / 1_000
+
+
 @pytest.fixture
 async def new_key(database_url):
     engine = create_async_engine(async_url(database_url))
 
     async def make(*scopes, lifetime=None, revoked=False):
         async with engine.begin() as connection:
-            key = await create_api_key(connection, tenant="keyed", scopes=scopes, lifetime=lifetime)
+            expires_at = datetime.now(UTC) + lifetime if lifetime else None
+            key = await create_api_key(connection, tenant="keyed", scopes=scopes, expires_at=expires_at)
             if revoked:
                 await connection.execute(text("UPDATE auth.api_keys SET revoked_at = now()"))
         return {"Authorization": f"Bearer {key}"}

@@ -5,9 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.contracts.events import ImportCancel, ImportRetry
-from tests.upload.conftest import bearer
-
-ENDED = ("completed", "failed", "cancelled")
+from tests.upload.conftest import bearer, processor_says
 
 
 @pytest.fixture
@@ -19,24 +17,6 @@ async def accepted(upload):
     return response.json()["id"]
 
 
-async def processor_says(upload, import_id, status, run=1, code="store_unavailable"):
-    """The processor has taken the import on, and it stands like this."""
-    await upload.database.execute(
-        """
-        INSERT INTO processor.imports (import_id, tenant, dataset, file_name, file_size, sha256, object_key, dialect,
-            columns, column_count, rows_detected, status, run, error_code, finished_at)
-        SELECT import_id, tenant, dataset, file_name, file_size, sha256, object_key, dialect,
-            columns, column_count, rows_detected, $2, $3, $4, CASE WHEN $5 THEN now() END
-        FROM upload.imports WHERE import_id = $1
-        """,
-        UUID(import_id),
-        status,
-        run,
-        code if status == "failed" else None,
-        status in ENDED,
-    )
-
-
 async def ask(upload, import_id, what, *, scopes=("imports:write",), tenant="acme"):
     headers = bearer(upload.secret, *scopes, tenant=tenant)
     return await upload.client.post(f"/api/v1/uploads/{import_id}/{what}", headers=headers)
@@ -45,7 +25,7 @@ async def ask(upload, import_id, what, *, scopes=("imports:write",), tenant="acm
 @pytest.mark.parametrize("status", ["pending", "processing"])
 async def test_an_import_that_has_not_ended_is_cancelled(upload, accepted, status):
     if status != "pending":
-        await processor_says(upload, accepted, status)
+        await processor_says(upload.database, accepted, status)
     response = await ask(upload, accepted, "cancel")
     assert response.status_code == 202, response.text
     body = response.json()
@@ -59,7 +39,7 @@ async def test_an_import_that_has_not_ended_is_cancelled(upload, accepted, statu
 async def test_to_cancel_twice_does_no_harm(upload, accepted):
     assert (await ask(upload, accepted, "cancel")).status_code == 202
     assert (await ask(upload, accepted, "cancel")).status_code == 202
-    await processor_says(upload, accepted, "cancelled")
+    await processor_says(upload.database, accepted, "cancelled")
     await upload.database.execute("DELETE FROM bus.outbox")
     response = await ask(upload, accepted, "cancel")
     assert (response.status_code, response.json()["status"]) == (202, "cancelled")
@@ -68,7 +48,7 @@ async def test_to_cancel_twice_does_no_harm(upload, accepted):
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
 async def test_an_import_that_has_ended_cannot_be_cancelled(upload, accepted, status):
-    await processor_says(upload, accepted, status)
+    await processor_says(upload.database, accepted, status)
     response = await ask(upload, accepted, "cancel")
     assert (response.status_code, response.json()["code"]) == (409, "import_ended")
     assert response.json()["import_status"] == status
@@ -77,7 +57,7 @@ async def test_an_import_that_has_ended_cannot_be_cancelled(upload, accepted, st
 
 
 async def test_a_failed_import_is_tried_again(upload, accepted):
-    await processor_says(upload, accepted, "failed", run=2)
+    await processor_says(upload.database, accepted, "failed", run=2)
     response = await ask(upload, accepted, "retry")
     assert response.status_code == 202, response.text
     assert (response.json()["status"], response.json()["run"]) == ("failed", 2)
@@ -88,7 +68,7 @@ async def test_a_failed_import_is_tried_again(upload, accepted):
 @pytest.mark.parametrize("status", ["pending", "processing", "completed", "cancelled"])
 async def test_only_a_failed_import_is_tried_again(upload, accepted, status):
     if status != "pending":
-        await processor_says(upload, accepted, status)
+        await processor_says(upload.database, accepted, status)
     response = await ask(upload, accepted, "retry")
     assert (response.status_code, response.json()["code"]) == (409, "import_not_failed")
     assert "upload it again" in response.json()["hint"]
@@ -96,7 +76,7 @@ async def test_only_a_failed_import_is_tried_again(upload, accepted, status):
 
 
 async def test_what_would_fail_again_is_not_tried(upload, accepted):
-    await processor_says(upload, accepted, "failed", code="too_many_rejected")
+    await processor_says(upload.database, accepted, "failed", code="too_many_rejected")
     response = await ask(upload, accepted, "retry")
     assert (response.status_code, response.json()["code"]) == (409, "import_not_retryable")
     assert "raise the limit" in response.json()["hint"]
@@ -105,7 +85,7 @@ async def test_what_would_fail_again_is_not_tried(upload, accepted):
 
 @pytest.mark.parametrize("what", ["cancel", "retry"])
 async def test_another_tenants_import_is_not_there(upload, accepted, what):
-    await processor_says(upload, accepted, "failed")
+    await processor_says(upload.database, accepted, "failed")
     for import_id, tenant in ((accepted, "globex"), (uuid4(), "acme")):
         response = await ask(upload, import_id, what, tenant=tenant)
         assert (response.status_code, response.json()["code"]) == (404, "import_not_found")

@@ -12,7 +12,7 @@ from services.upload import repository_admission as noted
 from services.upload.draining import DRAIN_BYTES
 from services.upload.limits import WINDOW, Limits, Sizes, quota_of
 from shared.platform.database import engine_for
-from tests.upload.conftest import BOOKS, bearer, running
+from tests.upload.conftest import BOOKS, bearer, end_one, held_back, processor_says, running
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SALES = b"date,product,quantity,price\n"
@@ -117,6 +117,7 @@ async def test_only_so_many_imports_are_open_at_once(limited, database, database
     refused = await service.form(book(9))
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_imports")
     assert int(refused.headers["retry-after"]) > 0
+    assert refused.headers["ratelimit-remaining"] == "92"  # the refused one does not count
     await end_one(database, "completed")
     assert (await service.form(book(10))).status_code == 202
     assert (await service.form(book(11))).status_code == 429
@@ -126,14 +127,8 @@ async def test_uploads_in_progress_are_open_too(limited, database_url):
     """So a large file is not sent in vain."""
     service, _ = limited
     set_limits(database_url, imports_at_once=1)
-    go_on = asyncio.Event()
-
-    async def slowly():
-        yield BOOKS[:20]
-        await go_on.wait()
-        yield BOOKS[20:]
-
-    first = asyncio.create_task(service.raw(slowly()))
+    slowly, go_on = held_back()
+    first = asyncio.create_task(service.raw(slowly))
     async with asyncio.timeout(10):
         while not await service.database.fetchval("SELECT count(*) FROM upload.intakes"):
             await asyncio.sleep(0.01)
@@ -148,8 +143,7 @@ async def test_an_import_that_is_tried_again_is_open_again(limited, database, da
     for number in range(8):
         await service.form(book(number))
     import_id = await end_one(database, "failed")
-    headers = bearer(service.secret, "imports:write")
-    retried = await service.client.post(f"/api/v1/uploads/{import_id}/retry", headers=headers)
+    retried = await retry(service, import_id)
     assert retried.status_code == 202
     await database.execute(
         "UPDATE processor.imports SET status = 'processing', finished_at = NULL, error_code = NULL"
@@ -163,9 +157,25 @@ async def test_a_retry_needs_room_too(limited, database, database_url):
     await service.form(book(1))
     failed = await end_one(database, "failed")
     await service.form(book(2))
-    headers = bearer(service.secret, "imports:write")
-    refused = await service.client.post(f"/api/v1/uploads/{failed}/retry", headers=headers)
+    refused = await retry(service, failed)
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_imports")
+
+
+async def test_what_is_told_to_go_on_is_open_before_the_processor_hears_of_it(
+    limited, database, database_url
+):
+    service, _ = limited
+    imports = [(await service.form(book(number))).json()["id"] for number in range(3)]
+    for import_id in imports:
+        await processor_says(database, import_id, "failed")
+    set_limits(database_url, imports_at_once=1)
+    said = [await retry(service, import_id) for import_id in imports]
+    assert [answer.status_code for answer in said] == [202, 429, 429]
+    assert (await service.form(book(9))).json()["code"] == "too_many_imports"
+    again = await retry(service, imports[0])
+    assert (again.json()["code"], again.json()["import_status"]) == ("import_not_failed", "processing")
+    await processor_says(database, imports[0], "failed", run=2)
+    assert (await retry(service, imports[1])).status_code == 202
 
 
 async def test_what_was_sent_again_is_not_retried(upload, database):
@@ -173,37 +183,42 @@ async def test_what_was_sent_again_is_not_retried(upload, database):
     await upload.form()
     failed = await end_one(database, "failed")
     again = (await upload.form()).json()["id"]
-    headers = bearer(upload.secret, "imports:write")
-    refused = await upload.client.post(f"/api/v1/uploads/{failed}/retry", headers=headers)
+    refused = await retry(upload, failed)
     assert (refused.status_code, refused.json()["code"]) == (409, "file_already_imported")
     assert refused.json()["import_id"] == again
 
 
-async def test_an_older_import_of_the_same_bytes_does_not_keep_a_forced_one_from_its_retry(upload, database):
-    await upload.form()
-    await end_one(database, "completed")
-    await database.execute("DELETE FROM upload.open_imports")
-    await upload.form(force="true")
-    failed = await end_one(database, "failed")
-    headers = bearer(upload.secret, "imports:write")
-    assert (await upload.client.post(f"/api/v1/uploads/{failed}/retry", headers=headers)).status_code == 202
+async def test_what_is_told_to_go_on_is_not_taken_again(upload, database):
+    failed = (await upload.form()).json()["id"]
+    await processor_says(database, failed, "failed")
+    assert (await retry(upload, failed)).status_code == 202
+    refused = await upload.form()
+    assert (refused.status_code, refused.json()["code"]) == (409, "file_already_imported")
+    assert refused.json()["import_id"] == failed
 
 
-async def end_one(database, status):
-    """Let one open import end, as the processor would tell. Returns its id."""
-    import_id = await database.fetchval("SELECT import_id FROM upload.open_imports LIMIT 1")
-    await database.execute(
-        """
-        INSERT INTO processor.imports (import_id, tenant, dataset, file_name, file_size, sha256, object_key, dialect,
-            columns, column_count, rows_detected, status, error_code, finished_at)
-        SELECT import_id, tenant, dataset, file_name, file_size, sha256, object_key, dialect,
-            columns, column_count, rows_detected, $2, CASE $2 WHEN 'failed' THEN 'file_missing' END, now()
-        FROM upload.imports WHERE import_id = $1
-        """,
-        import_id,
-        status,
-    )
-    return import_id
+async def test_of_two_that_failed_with_the_same_bytes_one_is_retried(upload, database):
+    first = (await upload.form()).json()["id"]
+    await processor_says(database, first, "failed")
+    second = (await upload.form()).json()["id"]
+    await processor_says(database, second, "failed")
+    assert (await retry(upload, first)).status_code == 202
+    assert (await retry(upload, second)).json()["import_id"] == first
+    await processor_says(database, first, "completed", run=2)
+    assert (await retry(upload, second)).json()["code"] == "file_already_imported"
+
+
+@pytest.mark.parametrize("option", ["force", "dry_run"])
+async def test_what_may_be_loaded_twice_or_not_at_all_may_be_retried(upload, database, option):
+    await processor_says(database, (await upload.form()).json()["id"], "completed")
+    failed = (await upload.form(**{option: "true"})).json()["id"]
+    await processor_says(database, failed, "failed")
+    assert (await retry(upload, failed)).status_code == 202
+
+
+async def retry(service, import_id):
+    headers = bearer(service.secret, "imports:write")
+    return await service.client.post(f"/api/v1/uploads/{import_id}/retry", headers=headers)
 
 
 def set_limits(database_url, **limits):

@@ -5,8 +5,7 @@ import gzip
 
 import pytest
 
-from tests.upload.conftest import BOOKS, bearer, running
-from tests.upload.test_limits import end_one
+from tests.upload.conftest import BOOKS, bearer, end_one, running
 
 OTHER_NAME = {"name": "the same again.csv"}
 

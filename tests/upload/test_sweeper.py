@@ -14,7 +14,7 @@ from shared.platform.database import engine_for
 from shared.platform.objects import Objects, StoreUnavailable
 from shared.platform.presence import Presence
 from shared.platform.service import Stopping
-from tests.upload.conftest import BOOKS
+from tests.upload.conftest import BOOKS, bearer, end_one, held_back, processor_says
 
 ACME = Principal("somebody", "acme", frozenset({"imports:write"}))
 LIMITS = Limits(10, 10, Sizes(1000, {}))
@@ -132,14 +132,8 @@ async def test_an_upload_that_others_took_over_cannot_become_an_import(replicas,
 
 async def test_an_upload_that_others_took_for_dead_leaves_nothing_when_it_ends(upload, database):
     """Its process was cut off from the database; another one swept what there was, and then the rest of the file came."""
-    go_on = asyncio.Event()
-
-    async def slowly():
-        yield BOOKS[:20]
-        await go_on.wait()
-        yield BOOKS[20:]
-
-    sending = asyncio.create_task(upload.raw(slowly()))
+    slowly, go_on = held_back()
+    sending = asyncio.create_task(upload.raw(slowly))
     async with asyncio.timeout(10):
         while not await database.fetchval("DELETE FROM upload.intakes RETURNING true"):
             await asyncio.sleep(0.01)
@@ -188,11 +182,21 @@ async def test_notes_that_are_over_are_forgotten(replicas, upload, database):
     )
     await replica.sweeper.sweep_notes()
     assert await counts(database) == {"intakes": 0, "idempotency_keys": 1, "rates": 1, "open_imports": 1}
-    from tests.upload.test_limits import end_one
-
     await end_one(database, "completed")
     await replica.sweeper.sweep_notes()
-    assert (await counts(database))["open_imports"] == 1, "it may have been told to go on just now"
-    await database.execute("UPDATE upload.open_imports SET added_at = added_at - interval '61 s'")
-    await replica.sweeper.sweep_notes()
     assert (await counts(database))["open_imports"] == 0
+
+
+async def test_an_import_that_was_told_to_go_on_is_open_until_that_is_taken_for_lost(
+    replicas, upload, database
+):
+    _, replica = replicas
+    import_id = (await upload.form()).json()["id"]
+    await processor_says(database, import_id, "failed")
+    await upload.client.post(
+        f"/api/v1/uploads/{import_id}/retry", headers=bearer(upload.secret, "imports:write")
+    )
+    for age, open_imports in (("59 minutes", 1), ("61 minutes", 0)):
+        await database.execute(f"UPDATE upload.open_imports SET added_at = now() - interval '{age}'")
+        await replica.sweeper.sweep_notes()
+        assert (await counts(database))["open_imports"] == open_imports

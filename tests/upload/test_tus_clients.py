@@ -273,8 +273,8 @@ async def _zeros(size):
         yield block
 
 
-async def test_a_browser_may_send_pieces_side_by_side(both, stored):
-    """As tus-js-client does with `parallelUploads`."""
+async def test_pieces_may_come_side_by_side(both, stored):
+    """The requests that tus-js-client sends with `parallelUploads`."""
     count = 3
     step = -(-len(CONTENT) // count)
     pieces = [CONTENT[n * step : (n + 1) * step] for n in range(count)]

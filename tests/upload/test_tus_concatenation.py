@@ -46,7 +46,7 @@ async def test_pieces_become_one_file_in_the_order_that_is_said(upload, tus):
     assert response.headers["upload-offset"] == str(len(content))
     assert response.headers["penstock-import"]
     (row,) = await upload.rows()
-    assert upload.objects() == {row["object_key"]: content}
+    assert await upload.comes_to_hold({row["object_key"]: content})
     head = await tus.head(response.headers["location"])
     assert head.headers["upload-concat"] == "final;" + " ".join(absolute)
     assert head.headers["upload-length"] == head.headers["upload-offset"] == str(len(content))

@@ -21,7 +21,7 @@ PART_BYTES = 700  # so that the file has several
 
 @pytest.fixture
 async def pair(environment, monkeypatch):
-    monkeypatch.setattr(receiving, "PART_BYTES", PART_BYTES)
+    monkeypatch.setattr(receiving, "part_bytes_of", lambda _limit: PART_BYTES)
     async with replicas(environment, 2) as running:
         yield running
 

@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.upload.tus import parts as receiving
 from services.upload.tus import repository
@@ -196,6 +198,23 @@ async def test_an_upload_has_so_many_parts_at_most(pair, database, monkeypatch):
         await one.append(upload_id, 3, BOOKS[3:])
     assert raised.value.code == "upload_parts_too_many"
     assert await states(database) == ["kept"] * 3
+
+
+@given(st.integers(1, 10 * 1024**4))
+def test_a_file_of_any_size_has_room_in_half_of_the_parts_that_an_upload_may_have(limit):
+    assert limit <= receiving.part_bytes_of(limit) * receiving.MAX_PARTS / 2
+    assert receiving.part_bytes_of(limit) >= receiving.PART_BYTES
+
+
+async def test_what_is_complete_when_the_process_is_told_to_stop_is_taken(pair):
+    one, _ = pair
+    one.stopping.set()
+    upload_id = await one.create(len(BOOKS))
+    with pytest.raises(Problem) as raised:
+        await one.append(upload_id, 0, trickle(BOOKS, len(BOOKS) - 1))
+    assert raised.value.code == "service_stopping"
+    upload = await one.append(upload_id, len(BOOKS) - 1, BOOKS[-1:])
+    assert upload.state == "checking"
 
 
 class _Any:

@@ -35,6 +35,9 @@ def upgrade() -> None:
         )
     """)
     op.execute("CREATE INDEX idempotency_keys_by_expiry ON upload.idempotency_keys (expires_at)")
+    op.execute(
+        "CREATE INDEX idempotency_keys_in_progress ON upload.idempotency_keys (import_id) WHERE answer IS NULL"
+    )
     op.execute("CREATE TABLE upload.rates (tenant text PRIMARY KEY, taken timestamptz[] NOT NULL)")
     op.execute(
         "COMMENT ON COLUMN upload.rates.taken IS 'When the uploads of the last minute began, in order'"
@@ -55,11 +58,15 @@ def upgrade() -> None:
             import_id uuid PRIMARY KEY REFERENCES upload.imports ON DELETE CASCADE,
             tenant text NOT NULL,
             rows_detected bigint NOT NULL,
+            run integer NOT NULL DEFAULT 1,
             added_at timestamptz NOT NULL DEFAULT now()
         )
     """)
     op.execute(
         "COMMENT ON TABLE upload.open_imports IS 'Imports that had not ended when the sweeper last looked'"
     )
+    op.execute("COMMENT ON COLUMN upload.open_imports.run IS 'The one that it was told to begin last'")
     op.execute("CREATE INDEX open_imports_of_tenant ON upload.open_imports (tenant)")
+    op.execute("ALTER TABLE upload.imports ADD COLUMN forced boolean NOT NULL DEFAULT false")
+    op.execute("COMMENT ON COLUMN upload.imports.forced IS 'Whether the same bytes may be loaded once more'")
     op.execute("CREATE INDEX imports_by_content ON upload.imports (tenant, dataset, sha256)")

@@ -26,13 +26,11 @@ def upgrade() -> None:
             state text NOT NULL DEFAULT 'receiving'
                 CHECK (state IN ('receiving', 'checking', 'accepted', 'refused')),
             problem json,
-            answer jsonb,
             finish_owner bigint,
             expires_at timestamptz NOT NULL,
             created_at timestamptz NOT NULL DEFAULT now(),
             CHECK (received <= length),
             CHECK (state = 'receiving' OR received = length),
-            CHECK ((state = 'accepted') = (answer IS NOT NULL)),
             CHECK ((state = 'refused') = (problem IS NOT NULL))
         )
     """)

@@ -39,5 +39,7 @@ def _contract() -> None:
 def _api() -> None:
     op.execute("GRANT USAGE ON SCHEMA upload TO penstock_upload_tenant")
     op.execute("GRANT SELECT ON upload.imports TO penstock_upload_tenant")
-    op.execute("GRANT SELECT, INSERT, UPDATE (added_at) ON upload.open_imports TO penstock_upload_tenant")
+    op.execute(
+        "GRANT SELECT, INSERT, UPDATE (run, added_at) ON upload.open_imports TO penstock_upload_tenant"
+    )
     op.execute("GRANT SELECT ON upload.tenant_limits, upload.intakes TO penstock_upload_tenant")

@@ -77,7 +77,7 @@ def tus_router(requests: Requests, auth: Authenticator, *, max_bytes: int) -> AP
         Any replica takes any request. A second one at the present offset takes over from a first one that hangs: that one
         is answered 409 `upload_taken_over`.
 
-        An upload may come in 10,000 pieces: with 512 KiB in each request, or more, that is any file.
+        An upload may come in 10,000 pieces: with 1 MiB in each request, or more, that is any file of up to 9 GiB.
 
         The request with the last byte waits some seconds for what becomes of the file: `Penstock-Import` leads to the
         import; a file that is refused is answered with the problem that `POST /api/v1/uploads` would have answered, with 422

@@ -113,15 +113,16 @@ class Creation:
             Unprocessable: `partials_unfit`.
             TooManyRequests: the tenant's limits are used up.
         """
-        limit = (await self._admission.sizes_of(caller.tenant)).limit(wanted.dataset)
-        _check_size(wanted.length, limit)
         slot: datetime | None = None
         headers: Mapping[str, str] = {}
         async with self._engine.begin() as connection:
+            limits = await self._admission.limits_of(connection, caller.tenant)
+            limit = limits.sizes.limit(wanted.dataset)
+            _check_size(wanted.length, limit)
             if wanted.concat.kind == "partial":
                 await _check_partials_open(connection, caller.tenant)
             else:
-                slot, headers = await self._admission.admit(connection, caller)
+                slot, headers = await self._admission.admit(connection, caller.tenant, limits)
             upload = await self._add(connection, caller, wanted, limit, slot)
             if upload.state == "checking":
                 event = self._bus.event(

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.upload.admission import Admission
 from services.upload.intake import Intake
 from services.upload.repository_admission import release_slot
-from services.upload.resources import Accepted
 from services.upload.tus import repository
 from services.upload.tus.parts import TusFile, remove_needless
 from services.upload.tus.repository import Part, TakenOver, TusUpload
@@ -72,9 +71,8 @@ class Finisher:
             return None if upload is None else (upload, await repository.parts_of(connection, upload))
 
     async def _check(self, upload: TusUpload, parts: Sequence[Part]) -> None:
-        async def accept(connection: AsyncConnection, accepted: Accepted) -> None:
-            answer = accepted.model_dump(mode="json")
-            await repository.accept(connection, upload, self._admission.owner, answer)
+        async def accept(connection: AsyncConnection) -> None:
+            await repository.accept(connection, upload, self._admission.owner)
 
         caller = Principal(upload.subject, upload.tenant, frozenset())
         try:

@@ -24,7 +24,8 @@ from shared.platform.logs import get_logger
 from shared.platform.objects import ObjectMissing, Objects
 from shared.platform.service import Stopping
 
-PART_BYTES = 4 * 1024 * 1024  # held in memory by a request; a file of 5 GB has some 1,300
+MIB = 1024 * 1024
+PART_BYTES = 4 * MIB  # held in memory by a request; more only where a file may have more than 19 GiB
 MAX_PARTS = 10_000  # of one upload, that its last step may not take for ever: each is a request to the store
 DELETES_AT_ONCE = 16
 REMOVED_AT_ONCE = 500  # rows of one transaction
@@ -69,11 +70,12 @@ class Parts:
             Exception: whatever `body` raises; what arrived before counts, unless there is a checksum.
         """
         received, upload = write.start, None
+        limit = write.start + room
         uncounted: list[str] = []
         try:
             async with Place(self._places, write.tenant) as place:
                 async for piece in self._pieces(write, place.paced(body), room, checksum):
-                    _check_parts(parts + len(uncounted))
+                    _check_parts(parts + len(uncounted), limit)
                     uncounted.append(f"tus/{write.upload_id}-{write.fence}-{received}")
                     await self._store(write, uncounted[-1], received, piece)
                     received += len(piece)
@@ -95,7 +97,8 @@ class Parts:
     async def _pieces(
         self, write: Write, body: AsyncIterator[bytes], room: int, checksum: Checksum | None
     ) -> AsyncIterator[bytearray]:
-        """The body in pieces of `PART_BYTES`, and what there is of one when the body breaks off."""
+        """The body in pieces of a part's size, and what there is of one when the body breaks off."""
+        part_bytes = part_bytes_of(write.start + room)
         piece = bytearray()
         broken: Exception | None = None
         arrived = 0
@@ -113,11 +116,11 @@ class Parts:
             if checksum is not None:
                 checksum.feed(chunk)
             # One that is full waits for what follows: should that be too much, the upload must not be complete yet.
-            if piece and len(piece) + len(chunk) > PART_BYTES:
+            if piece and len(piece) + len(chunk) > part_bytes:
                 yield piece
                 piece = bytearray()
             piece += chunk
-            if self._stopping:
+            if self._stopping and arrived < room:
                 broken = Unavailable("service_stopping", "the service is being stopped", retry_after=1)
                 break
         if piece and (broken is None or checksum is None):
@@ -231,12 +234,17 @@ def upload_too_long() -> TooLarge:
     )
 
 
-def _check_parts(count: int) -> None:
+def part_bytes_of(limit: int) -> int:
+    """Bytes of a full part of an upload of at most `limit` bytes: half of the parts that it may have are enough."""
+    return max(PART_BYTES, -(-limit * 2 // MAX_PARTS))
+
+
+def _check_parts(count: int, limit: int) -> None:
     if count >= MAX_PARTS:
         raise TooLarge(
             "upload_parts_too_many",
             f"the upload has come in {MAX_PARTS} pieces, which is all that it may",
-            hint=f"create a new upload, and send at least {PART_BYTES // 1024**2} MiB with each request",
+            hint=f"create a new upload, and send at least {-(-limit // (MAX_PARTS * MIB))} MiB with each request",
             limit_parts=MAX_PARTS,
         )
 

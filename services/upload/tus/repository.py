@@ -218,15 +218,13 @@ async def claim_finish(
     return upload
 
 
-async def accept(
-    connection: AsyncConnection, upload: TusUpload, owner: int, answer: Mapping[str, Any]
-) -> None:
+async def accept(connection: AsyncConnection, upload: TusUpload, owner: int) -> None:
     """The upload has become its import: its parts, and the partials that no other final needs, are done with.
 
     Raises:
         TakenOver: another process has checked it, or is about to.
     """
-    await _end_check(connection, upload, owner, state="accepted", answer=answer)
+    await _end_check(connection, upload, owner, state="accepted")
     if upload.kind != "final":
         await doom_parts(connection, [upload.id])
         return

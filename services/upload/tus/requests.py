@@ -61,7 +61,7 @@ class Requests:
     async def remove(self, request: Request, caller: Principal, upload_id: UUID) -> Response:
         """DELETE: the upload's end."""
         _check_version(request)
-        await self.find(caller, upload_id)
+        await self.find(caller, upload_id)  # in the tenant's role: what removes it acts as the service
         await self._writing.remove(caller, upload_id)
         return Response(status_code=204)
 

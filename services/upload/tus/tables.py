@@ -24,7 +24,6 @@ uploads = Table(
     Column("fence", BigInteger, nullable=False, server_default="0"),
     Column("state", Text, nullable=False, server_default="receiving"),
     Column("problem", JSON(none_as_null=True)),
-    Column("answer", JSONB(none_as_null=True)),
     Column("finish_owner", BigInteger),
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),

@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -105,27 +105,11 @@ async def create_api_key(
     *,
     tenant: str,
     scopes: Iterable[Scope],
-    lifetime: timedelta | None,
+    expires_at: datetime | None = None,
     name: str | None = None,
     created_by: str | None = None,
 ) -> str:
-    """`add_api_key` for one that lives from now on for `lifetime`; None: without end."""
-    expires_at = datetime.now(UTC) + lifetime if lifetime else None
-    return await add_api_key(
-        connection, tenant=tenant, scopes=scopes, expires_at=expires_at, name=name, created_by=created_by
-    )
-
-
-async def add_api_key(
-    connection: AsyncConnection,
-    *,
-    tenant: str,
-    scopes: Iterable[Scope],
-    expires_at: datetime | None,
-    name: str | None,
-    created_by: str | None,
-) -> str:
-    """A new API key. Only its hash is kept: the returned value cannot be had again.
+    """A new API key, until `expires_at`, or without end. Only its hash is kept: the returned value cannot be had again.
 
     Raises:
         ValueError: no tenant, or no key, can have that name.
