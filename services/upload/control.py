@@ -54,7 +54,7 @@ async def retry(
         raise Conflict(
             "import_not_failed",
             f"import {import_id} is {state.status}; only a failed import can be tried again",
-            hint="to import the file once more, upload it again",
+            hint="to import the file once more, upload it again; if it was loaded before, with force=true",
             import_status=state.status,
         )
     if state.error_code in FINAL_ERROR_CODES:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from unicodedata import category
 
 from pydantic import BaseModel, ValidationError
 
-from services.upload.names import printable
+from services.upload.names import MAX_NAME
 from shared.contracts.options import ImportOptions
 from shared.contracts.problems import Unprocessable
 from shared.reading.overrides import MAX_HEADER_ROWS, DialectOverrides
@@ -32,7 +33,11 @@ _COUNT = {"type": "integer", "minimum": 0}
 
 FIELDS: Mapping[str, Field] = {
     "dataset": Field("What the file is.", "a dataset, for example books", {"type": "string"}),
-    "data_source_name": Field("Who sends it: a partner, a supplier.", "a name", {"type": "string"}),
+    "data_source_name": Field(
+        "Who sends it: a partner, a supplier.",
+        f"a name of at most {MAX_NAME} characters, none of them a control character",
+        {"type": "string", "maxLength": MAX_NAME},
+    ),
     "dry_run": Field(
         "Only say what would be inserted, updated and rejected; load nothing.", "true or false", _BOOLEAN
     ),
@@ -144,11 +149,18 @@ def asked_in(fields: Mapping[str, str]) -> Asked:
     given = _model_of(DialectOverrides, said)
     return Asked(
         dataset=said.get("dataset"),
-        source=printable(said.get("data_source_name", "")) or None,
+        source=_source_in(said),
         options=_model_of(ImportOptions, said),
         given=given,
         force=_model_of(_Force, said).force,
     )
+
+
+def _source_in(said: Mapping[str, str]) -> str | None:
+    name = said.get("data_source_name")
+    if name and (len(name) > MAX_NAME or any(category(letter) in {"Cc", "Cs"} for letter in name)):
+        raise _invalid({"data_source_name": f"data_source_name cannot be {name[:MAX_NAME]!r}"})
+    return name
 
 
 class _Force(BaseModel):

@@ -19,6 +19,7 @@ from shared.platform.logs import get_logger
 
 CHUNK_BYTES = 8 * 1024 * 1024
 SMALL_BYTES = 512 * 1024
+RETRY_TIMEOUT = timedelta(seconds=20)  # of one request to a store; the library gives each attempt 30 s
 MOST_UNFINISHED = 8  # attempts to store one object whose processes were all killed, before a sweep came by
 # What a store's URL looks like. The library knows more, which are no stores to us: http(s):// lists and deletes nothing
 # that all servers understand, and what is in memory:// no other process sees, and is lost with its own.
@@ -64,7 +65,9 @@ class Objects:
         self._folder = Path(unquote(urlsplit(url).path)) if scheme == "file" else None
         try:
             self._store: ObjectStore = (
-                from_url(url, mkdir=True) if self._folder is not None else from_url(url)
+                from_url(url, mkdir=True)
+                if self._folder is not None
+                else from_url(url, retry_config={"retry_timeout": RETRY_TIMEOUT})
             )
         except (BaseError, OSError, ValueError) as error:
             raise StoreUrlInvalid(f"{_reason(error)}; write {FORMS[scheme]}") from error

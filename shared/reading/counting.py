@@ -13,7 +13,7 @@ from shared.reading.batch import RecordBatch
 from shared.reading.records import MAX_RECORD_BYTES, RecordReader
 from shared.reading.structure import own_escape
 
-PIECE_BYTES = 1 << 20  # more than an upload's blocks have, which then need not be cut
+PIECE_BYTES = 1 << 20  # more than an upload's blocks have, which then need hardly be cut
 
 _LF, _CR = b"\n\r"
 
@@ -54,8 +54,10 @@ class RecordCounter:
             block = block[skipped:]
         if self._decoder:
             block = self._decoder.decode(block).encode()
-        for start in range(0, len(block), PIECE_BYTES):
-            piece = block[start : start + PIECE_BYTES]
+        start = 0
+        while start < len(block):
+            piece = block[start : start + (self._records.room if self._records else PIECE_BYTES)]
+            start += len(piece)
             self._lines.feed(piece)
             if self._records:
                 self._records.feed(piece)
@@ -134,6 +136,11 @@ class _QuickCount:
         if not is_doubled or len(delimiter) > 1 or len(quote) > 1:
             return None
         return cls(delimiter, quote, dialect.header_rows, limit)
+
+    @property
+    def room(self) -> int:
+        """Bytes that the next piece may have: a quote that stays open is given up where the limit is, not behind it."""
+        return min(self._limit + 1 - self._open_bytes, PIECE_BYTES)
 
     def feed(self, piece: bytes) -> None:
         piece = _with_clear_ends(piece)

@@ -103,7 +103,9 @@ def detect(
     text = decoded.text[skipped:]
     if not text.strip():
         raise FileEmpty(
-            "The file has no records: it is empty or holds only blank lines.",
+            f"The file has no records: behind {given.skip_rows} lines that are skipped there is nothing."
+            if given.skip_rows and decoded.text.strip()
+            else "The file has no records: it is empty or holds only blank lines.",
             hint="Check that the export finished, and send the file again.",
         )
     sample, sample_complete = _sample_of(text, complete=complete)

@@ -62,6 +62,19 @@ def test_lines_are_counted_as_records_behind_a_quote_never_closed():
     assert counter.finish() == 52
 
 
+@given(st.integers(-40, 40), st.sampled_from(["\n", "\r\n"]), BLOCK_SIZES)
+def test_where_a_quote_is_given_up_does_not_hang_on_the_blocks(surplus, end, sizes):
+    limit = 4_000
+    lines = ("1,2" + end) * (limit // (3 + len(end)))
+    data = (f'a,"{lines}' + "x" * surplus if surplus >= 0 else f'a,"{lines[:surplus]}') + f'",b{end}c,d{end}'
+    counter = RecordCounter(BARE, max_record_bytes=limit)
+    for block in blocks(data.encode(), sizes):
+        counter.feed(block)
+    whole = RecordCounter(BARE, max_record_bytes=limit)
+    whole.feed(data.encode())
+    assert counter.finish() == whole.finish()
+
+
 @pytest.mark.parametrize(
     ("data", "dialect", "expected"),
     [

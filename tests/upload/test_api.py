@@ -351,12 +351,26 @@ async def test_a_file_name_in_a_form_is_cleaned_too(upload):
 
 @pytest.mark.parametrize(
     ("sent", "kept"),
-    [("ACME / Berlin", "ACME / Berlin"), ("a\x00b\n", "ab"), ("  ", None), ("y" * 300, "y" * 255)],
+    [
+        ("ACME / Berlin", "ACME / Berlin"),
+        ("ACME\xa0GmbH\n", "ACME\xa0GmbH"),
+        ("  ", None),
+        ("y" * 255, "y" * 255),
+    ],
 )
 async def test_the_source_is_kept_as_it_is_named(upload, sent, kept):
     assert (await upload.raw(data_source_name=sent)).status_code == 202
     [row] = await upload.rows()
     assert row["source"] == kept
+
+
+@pytest.mark.parametrize("sent", ["a\x00b", "a\tb", "y" * 256])
+async def test_a_source_that_cannot_be_kept_as_it_is_named_is_refused(upload, sent):
+    """Cut, two sources would become one."""
+    refused = await upload.raw(data_source_name=sent)
+    assert (refused.status_code, refused.json()["code"]) == (422, "field_invalid")
+    assert "255" in refused.json()["hint"]
+    assert await upload.left_nothing()
 
 
 @pytest.mark.parametrize(

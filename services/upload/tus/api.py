@@ -97,7 +97,10 @@ def tus_router(requests: Requests, auth: Authenticator, *, max_bytes: int) -> AP
 
     @routes.get("/{upload_id}", summary="How a resumable upload stands", **describing.SHOW)
     async def show(upload_id: UUID, caller: Annotated[Principal, writer]) -> ResumableUpload:
-        """No part of tus, and needs none of its headers: tells what has become of the file, and why it was refused."""
-        return resource_of(await requests.find(caller, upload_id))
+        """No part of tus, and needs none of its headers: tells what has become of the file, and why it was refused.
+
+        410 `upload_gone`: it has expired before all of it had arrived.
+        """
+        return resource_of(await requests.show(caller, upload_id))
 
     return routes

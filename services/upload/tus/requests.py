@@ -77,6 +77,18 @@ class Requests:
             raise upload_not_found(upload_id)
         return upload
 
+    async def show(self, caller: Principal, upload_id: UUID) -> TusUpload:
+        """GET: how it stands, or what has become of it.
+
+        Raises:
+            NotFound: `upload_not_found`.
+            Gone: it has expired before it was complete.
+        """
+        upload = await self.find(caller, upload_id)
+        if upload.state == "receiving":
+            check_not_gone(upload)
+        return upload
+
     async def _append_first(
         self, request: Request, caller: Principal, upload: TusUpload, piece: Piece
     ) -> TusUpload:
