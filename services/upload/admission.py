@@ -168,6 +168,7 @@ class Admission:
     async def _take_slot(
         self, connection: AsyncConnection, tenant: str, limits: Limits
     ) -> tuple[datetime, Quota]:
+        """A slot for one more upload of the tenant, which may have one more import open."""
         taken = await noted.take_slot(connection, tenant, limits.uploads_per_minute, WINDOW)
         quota = quota_of(limits.uploads_per_minute, taken.oldest, taken.count, taken.now)
         if taken.slot is None:
