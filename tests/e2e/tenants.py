@@ -176,7 +176,7 @@ async def _quiet(database: Database) -> None:
 
 
 async def _be_busy(database: Database, tenant: Tenant) -> None:
-    """Rows that come and go: an upload in progress and an open import, which stay; and limits of one's own."""
+    """Rows that come and go: an upload in progress and an import that was told to go on, which stay; and limits of one's own."""
     await database.execute(
         "INSERT INTO upload.intakes VALUES ($1, $2, 'nowhere', $3)",
         uuid4(),
@@ -184,8 +184,8 @@ async def _be_busy(database: Database, tenant: Tenant) -> None:
         BUSY_PROCESS,
     )
     await database.execute(
-        "INSERT INTO upload.open_imports SELECT import_id, tenant, rows_detected, now() + interval '1 hour'"
-        " FROM upload.imports WHERE tenant = $1 LIMIT 1",
+        "INSERT INTO upload.open_imports (import_id, tenant, rows_detected, run)"
+        " SELECT import_id, tenant, rows_detected, 2 FROM upload.imports WHERE tenant = $1 LIMIT 1",
         tenant.name,
     )
     await database.execute("INSERT INTO upload.tenant_limits VALUES ($1, 1000, 1000)", tenant.name)

@@ -42,6 +42,7 @@ async def test_an_expired_upload_is_gone_and_then_forgotten(upload, pair, databa
     await tus.patch(path, 0, BOOKS[:9])
     await database.execute("UPDATE upload.tus_uploads SET expires_at = now()")
     assert (await tus.head(path)).status_code == 410
+    assert (await tus.ask("GET", path)).status_code == 410
     response = await tus.patch(path, 9, BOOKS[9:])
     assert (response.status_code, response.json()["code"]) == (410, "upload_gone")
     await pair[0].sweep()

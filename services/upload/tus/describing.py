@@ -139,4 +139,4 @@ REMOVE: dict[str, Any] = {
     | problem_responses(401, 403, 404, 409, 412, 422, 503),
     "openapi_extra": {"parameters": _parameters("Tus-Resumable")},
 }
-SHOW: dict[str, Any] = {"responses": problem_responses(401, 403, 404, 422, 503)}
+SHOW: dict[str, Any] = {"responses": problem_responses(401, 403, 404, 410, 422, 503)}
