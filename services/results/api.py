@@ -3,9 +3,12 @@
 from fastapi import APIRouter
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.results.api_imports import imports_router
-from services.results.api_records import datasets_router, records_router
-from services.results.stream import Watches
+from services.results.datasets.api import datasets_router
+from services.results.errors.api import errors_router
+from services.results.imports.api import imports_router
+from services.results.imports.stream import Watches
+from services.results.receipts.api import receipts_router
+from services.results.records.api import records_router
 from shared.platform.auth import Authenticator
 from shared.platform.objects import Objects
 
@@ -13,7 +16,9 @@ from shared.platform.objects import Objects
 def results_router(engine: AsyncEngine, auth: Authenticator, watches: Watches, objects: Objects) -> APIRouter:
     """Every path of this service: `/imports`, `/records`, `/datasets`."""
     router = APIRouter(prefix="/api/v1")
-    router.include_router(imports_router(engine, auth, watches, objects))
+    router.include_router(imports_router(engine, auth, watches))
+    router.include_router(errors_router(engine, auth, objects))
+    router.include_router(receipts_router(engine, auth))
     router.include_router(records_router(engine, auth))
     router.include_router(datasets_router(auth))
     return router

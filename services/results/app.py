@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from services.results import queries
 from services.results.api import results_router
 from services.results.consumer import live_listener, subscription
-from services.results.resources import Import
+from services.results.imports import queries
+from services.results.imports.resources import Import
+from services.results.imports.stream import Watches
 from services.results.settings import Settings
-from services.results.stream import Watches
 from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for

@@ -5,27 +5,18 @@ run its end before its progress, and of that the furthest. State and counts are 
 `import.resumed` tells no counts: until the new run tells its own, those of the run before stand.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, case, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, case, or_, tuple_
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.results.cursors import ImportPosition, RowErrorPosition
 from services.results.tables import (
     COUNTS,
     FACTS,
-    AnyRow,
-    error_counts,
-    error_files,
     imports,
-    processor_imports,
-    receipts,
-    row_errors,
-    uploaded_imports,
 )
 from shared.contracts.events import (
     ImportCancelled,
@@ -141,138 +132,3 @@ def _excluded(row: Insert, values: Mapping[str, Any]) -> dict[str, Any]:
 def _where(condition: ColumnElement[bool], row: Insert, values: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of `values` taken from `row` where `condition` holds, else as they are."""
     return {name: case((condition, row.excluded[name]), else_=imports.c[name]) for name in values}
-
-
-async def find_import(connection: AsyncConnection, tenant: str, import_id: UUID) -> AnyRow | None:
-    """One import as `results.imports` has it, what is missing there filled in from upload's view."""
-    mine = select(imports).where(imports.c.tenant == tenant, imports.c.import_id == import_id).subquery()
-    theirs = (
-        select(uploaded_imports)
-        .where(uploaded_imports.c.tenant == tenant, uploaded_imports.c.import_id == import_id)
-        .subquery()
-    )
-    both = ("import_id", "dataset", *FACTS)
-    merged = select(
-        *(func.coalesce(mine.c[name], theirs.c[name]).label(name) for name in both),
-        func.coalesce(mine.c.status, "pending").label("status"),
-        func.coalesce(mine.c.run, 1).label("run"),
-        *(func.coalesce(mine.c[name], 0).label(name) for name in COUNTS),
-        *(column for column in mine.c if column.name in _ONLY_OURS),
-    )
-    known = merged.select_from(mine.join(theirs, mine.c.import_id == theirs.c.import_id, full=True)).where(
-        func.coalesce(mine.c.uploaded_at, theirs.c.uploaded_at).is_not(None)
-    )
-    return (await connection.execute(known)).one_or_none()
-
-
-_ONLY_OURS = frozenset(
-    {"processing_started_at", "progressed_at", "processing_completed_at", "error_code", "error_message"}
-)
-
-
-async def find_upload(connection: AsyncConnection, tenant: str, import_id: UUID) -> AnyRow | None:
-    """What upload found in the file and was asked to do with it."""
-    found = select(uploaded_imports).where(
-        uploaded_imports.c.tenant == tenant, uploaded_imports.c.import_id == import_id
-    )
-    return (await connection.execute(found)).one_or_none()
-
-
-async def find_work(connection: AsyncConnection, tenant: str, import_id: UUID) -> AnyRow | None:
-    """How the processor reads the import; None before it has begun."""
-    found = select(processor_imports).where(
-        processor_imports.c.tenant == tenant, processor_imports.c.import_id == import_id
-    )
-    return (await connection.execute(found)).one_or_none()
-
-
-async def list_error_counts(connection: AsyncConnection, tenant: str, import_id: UUID) -> Sequence[AnyRow]:
-    """How often each row error occurred in each column, the most frequent first."""
-    counts = (
-        select(error_counts)
-        .where(error_counts.c.tenant == tenant, error_counts.c.import_id == import_id)
-        .order_by(error_counts.c.count.desc(), error_counts.c.code, error_counts.c.column_name)
-    )
-    return (await connection.execute(counts)).all()
-
-
-async def list_error_files(connection: AsyncConnection, tenant: str, import_id: UUID) -> Sequence[AnyRow]:
-    """The parts of an import's error file, in their order."""
-    parts = (
-        select(error_files)
-        .where(error_files.c.tenant == tenant, error_files.c.import_id == import_id)
-        .order_by(error_files.c.part)
-    )
-    return (await connection.execute(parts)).all()
-
-
-async def list_imports(
-    connection: AsyncConnection,
-    tenant: str,
-    *,
-    equal: Mapping[str, str],
-    after: ImportPosition | None,
-    limit: int,
-) -> Sequence[AnyRow]:
-    """Imports whose columns equal those in `equal`, newest first."""
-    order = (imports.c.uploaded_at, imports.c.import_id)
-    query = (
-        select(imports)
-        .where(imports.c.tenant == tenant, imports.c.uploaded_at.is_not(None), *_equal(imports, equal))
-        .order_by(*(column.desc() for column in order))
-    )
-    if after is not None:
-        query = query.where(tuple_(*order) < after)
-    return await _rows(connection, query, limit)
-
-
-async def list_row_errors(
-    connection: AsyncConnection,
-    tenant: str,
-    import_id: UUID,
-    *,
-    equal: Mapping[str, str],
-    after: RowErrorPosition | None,
-    limit: int,
-) -> Sequence[AnyRow]:
-    """Row errors of one import whose columns equal those in `equal`, in file order."""
-    order = (row_errors.c.row_number, row_errors.c.ordinal)
-    query = (
-        select(row_errors)
-        .where(row_errors.c.tenant == tenant, row_errors.c.import_id == import_id, *_equal(row_errors, equal))
-        .order_by(*order)
-    )
-    if after is not None:
-        query = query.where(tuple_(*order) > after)
-    return await _rows(connection, query, limit)
-
-
-async def find_receipt(connection: AsyncConnection, tenant: str, import_id: UUID) -> dict[str, Any] | None:
-    document: dict[str, Any] | None = await connection.scalar(
-        select(receipts.c.document).where(receipts.c.tenant == tenant, receipts.c.import_id == import_id)
-    )
-    return document
-
-
-async def list_records(
-    connection: AsyncConnection, view: Table, tenant: str, *, after: str | None, limit: int
-) -> Sequence[AnyRow]:
-    """Records of one dataset by key, compared byte by byte."""
-    query = select(view).where(view.c.tenant == tenant).order_by(view.c.key)
-    if after is not None:
-        query = query.where(view.c.key > after)
-    return await _rows(connection, query, limit)
-
-
-async def find_record(connection: AsyncConnection, view: Table, tenant: str, key: str) -> AnyRow | None:
-    return (
-        await connection.execute(select(view).where(view.c.tenant == tenant, view.c.key == key))
-    ).one_or_none()
-
-
-def _equal(table: Table, values: Mapping[str, str]) -> list[ColumnElement[bool]]:
-    return [table.c[name] == value for name, value in values.items()]
-
-
-async def _rows(connection: AsyncConnection, query: Select[*tuple[Any, ...]], limit: int) -> Sequence[AnyRow]:
-    return (await connection.execute(query.limit(limit))).all()

@@ -1,5 +1,6 @@
 """What results owns (the read model of imports), and the views of other services that it reads."""
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -7,17 +8,20 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Date,
     DateTime,
     Integer,
     MetaData,
     Numeric,
     Row,
+    Select,
     Table,
     Text,
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
 from shared.contracts.datasets import Dataset
@@ -178,3 +182,15 @@ def records_view(dataset: Dataset) -> Table:
         Column("updated_at", DateTime(timezone=True)),
         schema="data",
     )
+
+
+def equal_to(table: Table, values: Mapping[str, str]) -> list[ColumnElement[bool]]:
+    """That the columns of `table` equal `values`."""
+    return [table.c[name] == value for name, value in values.items()]
+
+
+async def rows_of(
+    connection: AsyncConnection, query: Select[*tuple[Any, ...]], limit: int
+) -> Sequence[AnyRow]:
+    """The first `limit` rows of `query`."""
+    return (await connection.execute(query.limit(limit))).all()

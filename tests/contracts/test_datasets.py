@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from services.processor.checking import Checker
 from services.processor.merging.steps import STEPS
-from services.results.queries import template_csv
+from services.results.datasets.queries import template_csv
 from shared.contracts.datasets import Dataset, DatasetField, datasets, row_errors_in
 from shared.reading.errors import HeaderError
 from shared.reading.header import columns_of, match_header

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from services.results.error_file import ErrorFile, Part, error_file_name
+from services.results.errors.error_file import ErrorFile, Part, error_file_name
 from shared.contracts.datasets import Dataset, datasets
 from shared.contracts.error_file import REMARKS, error_file_header
 from shared.platform.objects import Objects

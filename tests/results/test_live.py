@@ -14,8 +14,8 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from services.results.resources import Import, links_of
-from services.results.stream import POLL_SECONDS, EventStream, Watches
+from services.results.imports.resources import Import, links_of
+from services.results.imports.stream import POLL_SECONDS, EventStream, Watches
 from shared.platform.bus import Bus
 from shared.platform.service import Stopping
 from tests.results.conftest import Results

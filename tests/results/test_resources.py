@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.results.resources import percent_complete, seconds_left
+from services.results.imports.resources import percent_complete, seconds_left
 from tests.results.given import NOON
 
 

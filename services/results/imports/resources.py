@@ -1,4 +1,4 @@
-"""What the API shows, made from rows. Pure: the present time is an argument."""
+"""What the API shows of imports, made from rows. Pure: the present time is an argument."""
 
 import math
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from services.results.errors.resources import ErrorCount, RowError, row_error_of
 from services.results.tables import AnyRow
-from shared.contracts.datasets import Dataset
 from shared.contracts.dialect import Dialect, DialectExplanation
 from shared.contracts.options import ImportOptions
 
@@ -59,29 +59,6 @@ class Import(BaseModel):
     links: Links
 
 
-class RowError(BaseModel):
-    """Why a record, or one value of it, was not loaded."""
-
-    row_number: int = Field(description="Data records, from 1")
-    line_number: int = Field(description="Physical line where the record begins, from 1")
-    byte_offset: int
-    column: str | None
-    code: str
-    message: str
-    value: str | None
-    raw_data: str = Field(description="The record as it came")
-    rule: str | None = Field(description="The rule that was broken, as the dataset declares it")
-    hint: str | None
-
-
-class ErrorCount(BaseModel):
-    """How many row errors have this code in this column. Complete, also where not every row error is kept."""
-
-    code: str
-    column: str | None
-    count: int
-
-
 class Remark(BaseModel):
     """What was read in one of several possible ways, or not at all."""
 
@@ -103,36 +80,9 @@ class ImportDetail(Import):
     errors_preview: list[RowError] = Field(max_length=ERRORS_PREVIEWED)
 
 
-class Record(BaseModel):
-    """A record: the members below and its dataset's fields (`GET /datasets/{dataset}`)."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: str = Field(description="The key as it is compared")
-    import_id: UUID | None = Field(description="The import that wrote it last")
-    row_number: int | None = Field(description="Its record in that import, from 1")
-    created_at: datetime
-    updated_at: datetime
-
-
 class ImportPage(BaseModel):
     items: list[Import]
     next_cursor: str | None
-
-
-class RowErrorPage(BaseModel):
-    items: list[RowError]
-    next_cursor: str | None
-
-
-class RecordPage(BaseModel):
-    items: list[Record]
-    next_cursor: str | None
-
-
-class DatasetPage(BaseModel):
-    items: list[Dataset]
-    next_cursor: str | None = None
 
 
 def import_of(row: AnyRow, now: datetime) -> Import:
@@ -226,16 +176,3 @@ def seconds_left(row: AnyRow, now: datetime) -> int | None:
     since = max((now - row.progressed_at).total_seconds(), 0.0)
     estimate: float = remaining * elapsed / row.rows_processed - since
     return max(math.ceil(estimate), 0)
-
-
-def row_error_of(row: AnyRow) -> RowError:
-    """The row error in a row of the processor's view."""
-    same = (name for name in RowError.model_fields if name != "column")
-    return RowError(column=row.column_name, **{name: getattr(row, name) for name in same})
-
-
-def record_of(row: AnyRow) -> Record:
-    """The record in a row of a dataset's view."""
-    members = dict(row._mapping)
-    del members["tenant"]
-    return Record(id=members.pop("key"), **members)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from starlette.responses import StreamingResponse
 
-from services.results.resources import ENDED, Import, Status
+from services.results.imports.resources import ENDED, Import, Status
 from shared.contracts.problems import NotFound
 from shared.platform.logs import get_logger
 from shared.platform.service import Stopping

@@ -1,0 +1,1 @@
+"""What became of imports: list, get, follow live."""

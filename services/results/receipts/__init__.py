@@ -1,0 +1,1 @@
+"""The final balance of an import."""
