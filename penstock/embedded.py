@@ -115,6 +115,7 @@ def defaults(home: Home, database_url: str) -> dict[str, str]:
         "PENSTOCK_DATABASE_URL": database_url,
         "PENSTOCK_STORE_URL": home.store.as_uri(),
         "PENSTOCK_JWT_SECRET": home.jwt_secret(),
+        "PENSTOCK_RECEIPT_KEY": home.receipt_key(),
         "PENSTOCK_WEBHOOK_ALLOW_PRIVATE": "true",
         "PENSTOCK_LOG_FORMAT": "console",
         "PENSTOCK_LOG_LEVEL": "warning",  # the terminal is for people; `info` shows every step

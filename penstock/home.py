@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 JWT_SECRET_BYTES = 48
 
 
@@ -29,6 +32,10 @@ class Home:
     @property
     def jwt_secret_file(self) -> Path:
         return self.path / "jwt_secret"
+
+    @property
+    def receipt_key_file(self) -> Path:
+        return self.path / "receipt_key"
 
     @property
     def store(self) -> Path:
@@ -56,6 +63,12 @@ class Home:
         if not self.jwt_secret_file.exists():
             write_private(self.jwt_secret_file, secrets.token_urlsafe(JWT_SECRET_BYTES))
         return self.jwt_secret_file.read_text().strip()
+
+    def receipt_key(self) -> str:
+        """The private key that signs receipts here, made at the first call."""
+        if not self.receipt_key_file.exists():
+            write_private(self.receipt_key_file, new_receipt_key())
+        return self.receipt_key_file.read_text().strip()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -91,6 +104,12 @@ class Home:
 def home_from_environment() -> Home:
     """PENSTOCK_HOME, or `.penstock` in the current folder."""
     return Home(Path(os.environ.get("PENSTOCK_HOME") or ".penstock").absolute())
+
+
+def new_receipt_key() -> str:
+    """A private key for PENSTOCK_RECEIPT_KEY: Ed25519 as PKCS#8 in PEM, as `openssl genpkey -algorithm ed25519` makes one."""
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode().strip()
 
 
 def write_private(path: Path, text: str) -> None:

@@ -20,10 +20,13 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 @dataclass(frozen=True)
 class Order:
-    """What to import. `source` is who sent the file, `fields` what else to ask, as `POST /uploads` names it."""
+    """What to import. `source` is who sent the file, `fields` what else to ask, as `POST /uploads` names it.
+
+    Without a dataset it is that of the import that the file `corrects`.
+    """
 
     file: Path
-    dataset: str
+    dataset: str | None
     source: str | None
     fields: Mapping[str, object] = field(default_factory=dict)
 
@@ -180,3 +183,5 @@ def _report(final: Json, url: str) -> None:
     if has_row_errors(final):
         where = f"{url.rstrip('/')}{final['links']['errors_csv']}"
         say(console, f"All of them, in a file to mend and send again: {where}")
+        if not final["dry_run"]:
+            say(console, f"Mended, it closes them: penstock import FILE --corrects {final['id']}")

@@ -22,13 +22,14 @@ from penstock.signals import stopped_by_signals
 from shared.platform import logs
 from shared.platform.process import serve
 from shared.platform.service import Service, Stopping
-from shared.platform.settings import ApiSettings, PlatformSettings, ProcessSettings, StoreSettings
+from shared.platform.settings import PlatformSettings, ProcessSettings, StoreSettings
 
 EXAMPLES = {
     "PENSTOCK_DATABASE_URL": "postgresql://penstock:secret@localhost:5432/penstock",
     "PENSTOCK_BUS_URL": "amqp://penstock:secret@localhost:5672/",
     "PENSTOCK_STORE_URL": "file:///var/lib/penstock/store",
     "PENSTOCK_JWT_SECRET": "$(openssl rand -hex 32)",
+    "PENSTOCK_RECEIPT_KEY": "$(openssl genpkey -algorithm ed25519 -outform DER | openssl base64 -A)",
 }
 SCHEMES = {
     "database_url": ("postgresql", "postgres"),
@@ -174,7 +175,7 @@ def check_settings(names: Iterable[str]) -> None:
         try:
             read = settings()
         except ValidationError as error:
-            lines += [_line(fault) for fault in error.errors()]
+            lines += [_line(fault, settings) for fault in error.errors()]
         except SettingsError as error:
             field = re.search(r'field "(\w+)"', str(error))
             name = f"PENSTOCK_{field[1]}".upper() if field else "a setting"
@@ -211,16 +212,14 @@ def configured(name: str, stopping: Stopping) -> Service:
     return service
 
 
-def _line(fault: ErrorDetails) -> str:
+def _line(fault: ErrorDetails, settings: type[BaseSettings]) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     if not fault["loc"]:
         return message  # a rule of ours, which names the variable
     field = str(fault["loc"][0])
     variable = f"PENSTOCK_{field}".upper()
     wrong = "is not set" if fault["type"] == "missing" else f"is wrong: {message}"
-    declared = (ProcessSettings.model_fields | StoreSettings.model_fields | ApiSettings.model_fields).get(
-        field
-    )
+    declared = settings.model_fields.get(field)
     meaning = declared.description if declared and declared.description else ""
     return f"{variable} {wrong}. {meaning}{_example(variable)}".strip()
 

@@ -16,6 +16,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import make_url
 
+from penstock.home import new_receipt_key
 from penstock.local import postgres
 from penstock.registry import MIGRATIONS
 from shared.contracts.topology import QUEUES
@@ -32,6 +33,7 @@ settings.load_profile("any-machine")
 
 ROOM_BYTES = 8 * 1024**3  # more than all tests ever have on disk at a time
 JWT_SECRET = secrets.token_hex(32)
+RECEIPT_KEY = new_receipt_key()
 
 
 @pytest.fixture(scope="session")
@@ -84,6 +86,7 @@ def environment(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "PENSTOCK_DATABASE_URL": database_url,
         "PENSTOCK_STORE_URL": f"file://{tmp_path / 'store'}",
         "PENSTOCK_JWT_SECRET": JWT_SECRET,
+        "PENSTOCK_RECEIPT_KEY": RECEIPT_KEY,
         "PENSTOCK_WEBHOOK_ALLOW_PRIVATE": "true",
         # Limits are tested by themselves; what is tested elsewhere sends as often as it likes.
         "PENSTOCK_UPLOADS_PER_MINUTE": "1000",

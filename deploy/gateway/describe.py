@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from penstock.home import new_receipt_key
 from penstock.registry import NAMES, build
 from shared.platform.service import Stopping, compose
 
@@ -19,6 +20,7 @@ NOTHING = {
     "PENSTOCK_BUS_URL": "amqp://nowhere/",
     "PENSTOCK_STORE_URL": "s3://nothing",
     "PENSTOCK_JWT_SECRET": secrets.token_hex(32),
+    "PENSTOCK_RECEIPT_KEY": new_receipt_key(),
 }
 
 

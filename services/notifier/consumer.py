@@ -37,6 +37,8 @@ def subscription(engine: AsyncEngine, *, publish: Publish, wake: Callable[[], No
         "import.completed": handler(imported),
         "import.failed": handler(imported),
         "import.cancelled": handler(deliver),  # asked for by somebody, so nothing to investigate
+        "records.changed": handler(deliver),
+        "records.deleted": handler(deliver),
         "investigation.opened": handler(deliver),
     }
     return Subscription(NOTIFIER_EVENTS, handlers)

@@ -7,7 +7,10 @@ from uuid import UUID
 from shared.contracts.events import AnyEvent
 from shared.contracts.problems import Unprocessable
 
-EVENT_TYPES = ("import.completed", "import.failed", "import.cancelled", "investigation.opened")
+EVENT_TYPES = (
+    *("import.completed", "import.failed", "import.cancelled"),
+    *("records.changed", "records.deleted", "investigation.opened"),
+)
 WILDCARDS = tuple(sorted({f"{name.partition('.')[0]}.*" for name in EVENT_TYPES}))
 
 

@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from services.processor.consumer import subscriptions
+from services.processor.editing.consumer import editing_subscription
+from services.processor.editing.editor import Editor
 from services.processor.pipeline import Pipeline
+from services.processor.searching import Indexer
 from services.processor.settings import Settings
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for
@@ -34,6 +37,8 @@ def build(stopping: Stopping) -> Service:
     )
     for subscription in subscriptions(engine, bus, pipeline):
         bus.subscribe(subscription)
+    bus.subscribe(editing_subscription(Editor(engine, bus)))
+    indexer = Indexer(engine, pipeline.is_busy)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -41,8 +46,11 @@ def build(stopping: Stopping) -> Service:
         try:
             await pipeline.resume()
             watch = asyncio.create_task(pipeline.watch())
+            indexing = asyncio.create_task(indexer.run())
             yield
             watch.cancel()
+            indexing.cancel()
+            await asyncio.wait([indexing])  # its connection goes back before the pool is closed
         finally:
             await bus.stop()
             await engine.dispose()

@@ -1,7 +1,8 @@
 """The error file of an import: each refused record as it came, with its line, the codes and the messages behind it.
 
 RFC 4180 in UTF-8, with the file's own header and delimiter, so that it may be mended and sent again as it is. A record
-that is too short is filled up with empty cells. Pure.
+that is too short is filled up with empty cells. What a spreadsheet would run is neutralised. Of an error file that was
+sent again, the remarks are not repeated. Pure.
 """
 
 import csv
@@ -10,7 +11,13 @@ from collections.abc import Sequence
 
 from services.processor.checking import Fault
 from shared.contracts.dialect import Dialect
-from shared.contracts.error_file import error_file_delimiter
+from shared.contracts.error_file import (
+    error_file_delimiter,
+    needs_neutralising,
+    neutralised,
+    remark_columns,
+    restored,
+)
 from shared.reading.batch import RecordBatch
 from shared.reading.splitting import split_cut_off
 
@@ -18,42 +25,63 @@ _PLAIN = '"'
 
 
 class ErrorFileWriter:
-    """Writes a part of the error file, behind its header, of a file with `width` columns."""
+    """Writes a part of the error file, behind its header.
 
-    def __init__(self, dialect: Dialect, width: int) -> None:
+    Args:
+        dialect: The imported file's.
+        width: Columns of the imported file.
+        header: Its names; empty if it has none.
+        restores: Whether the imported file is an error file, whose cells are restored as they are read.
+    """
+
+    def __init__(
+        self, dialect: Dialect, width: int, header: Sequence[str] = (), *, restores: bool = False
+    ) -> None:
         self._dialect = dialect
         self._delimiter = error_file_delimiter(dialect.delimiter)
         self._width = width
+        self._left_out = sorted(remark_columns(header), reverse=True)
+        self._restores = restores
         self._text = io.StringIO()
         self._writer = csv.writer(self._text, delimiter=self._delimiter)
         self._verbatim = dialect.quote == dialect.escape == _PLAIN and dialect.delimiter == self._delimiter
 
     def add(self, batch: RecordBatch, index: int, faults: Sequence[Fault]) -> None:
-        """Write record `index` of `batch`."""
+        """Write record `index` of `batch`, whose cells are restored."""
         fields = batch.fields[index]
-        remarks = self._remarks(batch.line_numbers[index], faults)
-        if self._verbatim and index not in batch.faults and len(fields) == self._width:
+        if self._verbatim and index not in batch.faults and self._may_stay(fields):
             raw = str(batch.raw(index), self._dialect.encoding, "replace").rstrip("\r\n")
-            self._text.write(f"{raw}{self._delimiter}{remarks}\r\n")
+            self._add_verbatim(raw, batch.line_numbers[index], faults)
             return
         self.add_fields(fields, batch.line_numbers[index], faults)
 
     def add_raw(self, raw: str, line_number: int, faults: Sequence[Fault]) -> None:
         """Write a record from its text in the file."""
-        fields = None if self._is_plain(raw) else fields_of(raw, self._dialect)
-        if fields is None or (self._verbatim and len(fields) == self._width):
-            self._text.write(f"{raw}{self._delimiter}{self._remarks(line_number, faults)}\r\n")
+        is_plain = self._is_plain(raw)
+        fields = raw.split(self._delimiter) if is_plain else fields_of(raw, self._dialect)
+        if (is_plain or self._verbatim) and self._may_stay(fields):
+            self._add_verbatim(raw, line_number, faults)
             return
-        self.add_fields(fields, line_number, faults)
+        self.add_fields(list(map(restored, fields)) if self._restores else fields, line_number, faults)
 
     def add_fields(self, fields: Sequence[str], line_number: int, faults: Sequence[Fault]) -> None:
         if not any(map(str.strip, fields[self._width :])):
             fields = fields[: self._width]  # blank cells behind the last column would push the remarks aside
-        filling = [""] * (self._width - len(fields))
+        cells = [neutralised(_printable(cell)) for cell in fields]
+        cells += [""] * (self._width - len(fields))
+        for place in self._left_out:
+            del cells[place]
         codes, messages = _said(faults)
-        self._writer.writerow(
-            [*(_printable(cell) for cell in fields), *filling, line_number, codes, messages]
+        self._writer.writerow([*cells, line_number, codes, messages])
+
+    def _may_stay(self, fields: Sequence[str]) -> bool:
+        """Whether a record of these cells may be written as it came."""
+        return len(fields) == self._width and not (
+            self._left_out or self._restores or needs_neutralising(fields)
         )
+
+    def _add_verbatim(self, raw: str, line_number: int, faults: Sequence[Fault]) -> None:
+        self._text.write(f"{raw}{self._delimiter}{self._remarks(line_number, faults)}\r\n")
 
     def take(self) -> bytes:
         """What was written since the last call, as UTF-8."""
@@ -81,8 +109,9 @@ def fields_of(raw: str, dialect: Dialect) -> Sequence[str]:
 
 def _said(faults: Sequence[Fault]) -> tuple[str, str]:
     if len(faults) == 1:
-        return faults[0].code, faults[0].message
-    return " ".join(fault.code for fault in faults), "; ".join(fault.message for fault in faults)
+        return faults[0].code, neutralised(faults[0].message)
+    said = "; ".join(fault.message for fault in faults)
+    return " ".join(fault.code for fault in faults), neutralised(said)
 
 
 def _printable(cell: str) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.processor import repository
-from services.processor.error_file import fields_of
+from services.processor import corrections, repository
 from services.processor.limits import excess
 from services.processor.loading import (
     Loaded,
@@ -94,6 +93,7 @@ class Job:
             width=work.column_count,
             header=work.header,
             date_order=self._options.date_order,
+            corrects=work.corrects is not None,
         )
         stage = stage_of_import(work.import_id) if self._options.all_at_once else "stage"
         self._merge = merge_of(self._dataset, work.columns, stage)
@@ -212,13 +212,16 @@ class Job:
         kept = await self._add_errors(
             connection, work, done.errors, done.error_counts, loaded, from_row=work.record_number + 1
         )
+        notes = done.notes + await self._correct(connection, work, done, loaded)
+        if not done.at_end:
+            await repository.add_slice_start(connection, work, done.checkpoint)
         after = "applying" if self._options.all_at_once else "filing"
         changes = asdict(done.checkpoint) | {
             "phase": after if done.at_end else "reading",
             "rows_staged": work.rows_staged + staged,
             "row_errors_kept": work.row_errors_kept + kept,
             "date_orders": done.date_orders,
-            "notes": dict(Counter(work.notes) + done.notes),
+            "notes": dict(Counter(work.notes) + notes),
         }
         return _balance(loaded, processed=done.records, rejected=done.rejected), changes
 
@@ -229,11 +232,15 @@ class Job:
             return refused
         loaded = await load_all_at_once(connection, work, self._merge, dry_run=self._options.dry_run)
         kept = await self._add_errors(connection, work, [], Counter(), loaded, from_row=0)
+        notes = Counter[str]()
+        if not self._options.dry_run:
+            notes = await self._close_errors(connection, work, loaded, from_row=0)
         await drop_stage(connection, work.import_id)
         changes = {
             "phase": "filing",
             "rows_staged": 0,
             "row_errors_kept": work.row_errors_kept + kept,
+            "notes": dict(Counter(work.notes) + notes),
         }
         return _balance(loaded, processed=0, rejected=0), changes
 
@@ -332,11 +339,32 @@ class Job:
         await repository.count_errors(connection, work, counts)
         return len(errors[:room])
 
+    async def _correct(
+        self, connection: AsyncConnection, work: Work, done: Slice, loaded: Loaded
+    ) -> Counter[str]:
+        """Note what a later import may correct, and close what a slice has corrected of an earlier one. Returns notes."""
+        if self._options.dry_run:
+            return Counter()
+        await corrections.note_refused(connection, work, done.refused)
+        await corrections.note_sent(connection, work, done.sent)
+        if self._options.all_at_once:
+            return Counter()
+        return await self._close_errors(connection, work, loaded, from_row=work.record_number + 1)
+
+    async def _close_errors(
+        self, connection: AsyncConnection, work: Work, loaded: Loaded, *, from_row: int
+    ) -> Counter[str]:
+        if loaded.duplicate and self._dataset.on_duplicate == "reject":
+            await corrections.note_duplicates(connection, work, from_row=from_row)
+        if self._source.line_column is None:
+            return Counter()
+        return Counter({corrections.NO_ROW_ERROR: await corrections.close_errors(connection, work)})
+
     def _duplicate_errors(self, work: Work, duplicates: Sequence[Any]) -> list[RowError]:
         return [self._duplicate_error(work, duplicate) for duplicate in duplicates]
 
     def _duplicate_error(self, work: Work, duplicate: Any) -> RowError:
-        cells = fields_of(duplicate.raw, self._source.dialect)
+        cells = self._source.cells_of(duplicate.raw)
         value = cells[self._source.columns[self._dataset.primary_key[0]]].strip()
         return row_error(
             duplicate_fault(self._dataset, work.import_id, duplicate, value=value),

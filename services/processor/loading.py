@@ -10,6 +10,7 @@ from sqlalchemy import ARRAY, Integer, Row, Text, TextClause, Uuid, bindparam, i
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.processor.copying import copy
+from services.processor.corrections import forget_sent
 from services.processor.merging import Merge
 from services.processor.merging.merge import CHANGES_A_ROW, ORIGIN
 from services.processor.reasons import UNIQUE_VIOLATION, sqlstate_of
@@ -164,7 +165,8 @@ async def load_all_at_once(connection: AsyncConnection, work: Work, merge: Merge
 
 
 async def drop_stage(connection: AsyncConnection, import_id: UUID) -> None:
-    """Remove the import's own stage, if it has one."""
+    """Remove the import's own stage, if it has one, and what is kept of the lines that its records correct."""
+    await forget_sent(connection, import_id)
     await connection.execute(text(f"DROP TABLE IF EXISTS {stage_of_import(import_id)}"))
 
 

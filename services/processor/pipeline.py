@@ -28,7 +28,7 @@ from services.processor.reasons import (
     refusal_of,
     sqlstate_of,
 )
-from services.processor.reports import cancelled, completed, failed, progressed, resumed
+from services.processor.reports import cancelled, changed, completed, failed, progressed, resumed
 from services.processor.repository import LeaseLost, Work
 from shared.contracts.datasets import datasets
 from shared.contracts.events import (
@@ -88,6 +88,10 @@ class Pipeline:
         self._in_hand: set[UUID] = set()
         self._stopping = stopping
 
+    def is_busy(self) -> bool:
+        """Whether a slice is in hand."""
+        return bool(self._in_hand)
+
     async def process(self, event: Event[SliceProcess]) -> None:
         """Do what the command asks for, unless it is done.
 
@@ -101,6 +105,9 @@ class Pipeline:
         try:
             work = await self._claim(event.data)
             if work is not None:
+                await self._announce(
+                    work
+                )  # it is being processed from now on, not from its first slice's end
                 await self._attempt(work)
         finally:
             self._in_hand.discard(import_id)
@@ -249,6 +256,8 @@ class Pipeline:
         if held.cancel_requested and not work.cancel_requested and work.phase == "applying":
             return held  # nothing is loaded yet, and need not be
         moved = await job.do(connection, work, step, lease_seconds=self._lease_seconds if going_on else None)
+        if told := changed(held, moved):
+            await self._publish(connection, moved, told)
         if job.is_filed(moved) and not await repository.has_duplicates(connection, work.import_id):
             if not job.is_loaded(moved):
                 return await self._end_cancelled(connection, work.import_id)

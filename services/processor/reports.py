@@ -5,11 +5,13 @@ from typing import Any
 from services.processor.repository import Work
 from shared.contracts.events import (
     COUNTS,
+    Counts,
     ImportCancelled,
     ImportCompleted,
     ImportFailed,
     ImportProgressed,
     ImportResumed,
+    RecordsChanged,
 )
 
 
@@ -26,6 +28,21 @@ def progressed(work: Work) -> ImportProgressed:
     )
 
 
+def changed(before: Work, after: Work) -> RecordsChanged | None:
+    """That a step of the import, from `before` to `after` it, changed records of its dataset; None if it did not."""
+    created = after.rows_inserted - before.rows_inserted
+    updated = after.rows_updated - before.rows_updated
+    if not created + updated or before.options.get("dry_run", False):
+        return None
+    return RecordsChanged(
+        dataset=before.dataset,
+        created=created,
+        updated=updated,
+        import_id=before.import_id,
+        slice=before.slice,
+    )
+
+
 def resumed(work: Work) -> ImportResumed:
     """That it goes on."""
     return ImportResumed(
@@ -33,6 +50,7 @@ def resumed(work: Work) -> ImportResumed:
         dataset=work.dataset,
         run=work.run,
         processing_started_at=work.started_at or work.uploaded_at,
+        counts=Counts(**{name: getattr(work, name) for name in COUNTS}),
     )
 
 

@@ -1,7 +1,7 @@
 """The processor's SQL: work state, leases, slices loaded, receipts."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -21,10 +21,12 @@ from services.processor.tables import (
     error_files,
     imports,
     receipts,
+    slice_starts,
 )
 from shared.contracts.events import COUNTS, FINAL_ERROR_CODES, Counts, ImportUploaded
 from shared.platform.database import advisory_key
 from shared.platform.presence import is_alive
+from shared.reading.batch import Checkpoint
 
 Work = Row[Any]  # one row of processor.imports
 
@@ -169,9 +171,13 @@ async def lock_tables(connection: AsyncConnection, work: Work, tables: Sequence[
     """
     await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
     for table in sorted(tables):
-        key = advisory_key(f"penstock:load:{work.tenant}:{table}")
-        await connection.execute(select(func.pg_advisory_xact_lock(key)))
+        await connection.execute(select(func.pg_advisory_xact_lock(load_key(work.tenant, table))))
     await connection.execute(text("SET LOCAL lock_timeout = 0"))
+
+
+def load_key(tenant: str, table: str) -> int:
+    """The advisory lock of whoever writes many of a tenant's records in `table`."""
+    return advisory_key(f"penstock:load:{tenant}:{table}")
 
 
 async def add_errors(connection: AsyncConnection, work: Work, errors: Sequence[RowError]) -> None:
@@ -201,6 +207,16 @@ async def add_error_file(connection: AsyncConnection, work: Work, key: str, size
     """Know a part of the error file; one after the other, they make the whole."""
     await connection.execute(
         insert(error_files).values(import_id=work.import_id, part=work.error_parts, object_key=key, size=size)
+    )
+
+
+async def add_slice_start(connection: AsyncConnection, work: Work, checkpoint: Checkpoint) -> None:
+    """Know where the next slice begins, by which its records are found again."""
+    start = insert(slice_starts).values(import_id=work.import_id, **asdict(checkpoint))
+    # A slice may read no record, but blank lines or a part of the header.
+    further = {name: start.excluded[name] for name in ("byte_offset", "line_number")}
+    await connection.execute(
+        start.on_conflict_do_update(index_elements=["import_id", "record_number"], set_=further)
     )
 
 

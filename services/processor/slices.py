@@ -4,17 +4,19 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 from typing import Protocol
 from uuid import UUID
 
 from services.processor.checking import Checked, Checker, Fault, date_orders_of
 from services.processor.checking.keys import keys_of
-from services.processor.error_file import ErrorFileWriter
+from services.processor.corrected import LINE_UNREADABLE, Refused, Sent, line_in, restored_batch
+from services.processor.error_file import ErrorFileWriter, fields_of
 from services.processor.staging import Staged
 from shared.contracts.datasets import Dataset, datasets
 from shared.contracts.dialect import Dialect
-from shared.contracts.error_file import error_file_header
+from shared.contracts.error_file import error_file_header, is_error_file, line_column, restored
 from shared.contracts.options import DateOrder
 from shared.reading.batch import Checkpoint, RecordBatch
 from shared.reading.records import RecordReader
@@ -67,6 +69,7 @@ class Source:
         width: Columns of the header.
         header: Its names; empty if the file has none.
         date_order: The one that the request asked for.
+        corrects: Whether the file is to mend the row errors of an earlier import.
     """
 
     dataset: Dataset
@@ -75,10 +78,26 @@ class Source:
     width: int
     header: Sequence[str]
     date_order: DateOrder | None
+    corrects: bool = False
+
+    @cached_property
+    def restores(self) -> bool:
+        """Whether the file's cells stand there as an error file has them."""
+        return self.corrects or is_error_file(self.header)
+
+    @cached_property
+    def line_column(self) -> int | None:
+        """Where a record says which line it corrects; None: no record corrects any."""
+        return line_column(self.header) if self.corrects else None
+
+    def cells_of(self, raw: str) -> Sequence[str]:
+        """The cells of a record from its text in the file."""
+        cells = fields_of(raw, self.dialect)
+        return list(map(restored, cells)) if self.restores else cells
 
     def error_file(self) -> ErrorFileWriter:
         """A writer for a part of the import's error file."""
-        return ErrorFileWriter(self.dialect, self.width)
+        return ErrorFileWriter(self.dialect, self.width, self.header, restores=self.restores)
 
     def error_file_header(self) -> bytes:
         """The first line of the whole error file."""
@@ -98,6 +117,8 @@ class Slice:
         errors: The faults of the others, in file order, as many as were wanted.
         error_text: The part of the error file with all of them, in pieces.
         error_counts: How many faults there are by code and column (empty for the whole record).
+        refused: Where the records with faults stand.
+        sent: Which lines of the corrected import the records to load correct.
         notes: Remarks on the file, counted.
         date_orders: How each date column's values are read; None until a record was seen.
     """
@@ -110,6 +131,8 @@ class Slice:
     errors: list[RowError] = field(default_factory=list)
     error_text: list[bytes] = field(default_factory=list)
     error_counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    refused: Refused = field(default_factory=Refused)
+    sent: Sent = field(default_factory=Sent)
     notes: Counter[str] = field(default_factory=Counter)
     date_orders: Mapping[str, DateOrder] | None = None
 
@@ -176,7 +199,8 @@ class SliceReader:
         if self._scout is None:
             self._scout = RecordReader(source.dialect, self._start, width=source.width)
         batches = chain(self._scout.feed(block), self._scout.finish() if at_end else ())
-        records = (batch for batch in batches if not batch.is_header)
+        restores = source.restores
+        records = (restored_batch(batch) if restores else batch for batch in batches if not batch.is_header)
         first = next(records, None)
         if first is not None:
             self.slice.date_orders = date_orders_of(
@@ -195,7 +219,8 @@ class SliceReader:
             )
         return self._checker
 
-    def _add(self, batch: RecordBatch) -> None:
+    def _add(self, came: RecordBatch) -> None:
+        batch = restored_batch(came) if self._source.restores else came
         checker = self._checker_now()
         checked = checker.check(batch)
         self.slice.records += len(batch)
@@ -203,8 +228,35 @@ class SliceReader:
         columns = [*checked.columns, *self._references(checker, checked)]
         origins = self._origins(batch, checked.numbers) if self._keeps_origin else ()
         self.slice.staged.add(checked.numbers, checked.keys, columns, origins)
+        lines = self._lines_corrected(batch)
+        if lines:
+            self._add_sent(batch, checked.numbers, lines)
         if checked.faults:
-            self._add_faults(batch, checked.faults)
+            self._add_faults(batch, checked.faults, lines)
+
+    def _lines_corrected(self, batch: RecordBatch) -> Mapping[int, int]:
+        """Which line records correct, by index in the batch."""
+        column = self._source.line_column
+        if column is None:
+            return {}
+        lines = {}
+        for index, cells in enumerate(batch.fields):
+            try:
+                line = line_in(cells[column]) if column < len(cells) else None
+            except ValueError:
+                self.slice.notes[LINE_UNREADABLE] += 1
+            else:
+                if line is not None:
+                    lines[index] = line
+        return lines
+
+    def _add_sent(self, batch: RecordBatch, numbers: Sequence[int], lines: Mapping[int, int]) -> None:
+        sent = self.slice.sent
+        for number in numbers:
+            line = lines.get(number - batch.first_number)
+            if line is not None:
+                sent.row_numbers.append(number)
+                sent.of_lines.append(line)
 
     def _references(self, checker: Checker, checked: Checked) -> list[Sequence[str | None]]:
         """The keys of records that these refer to in other datasets."""
@@ -223,11 +275,15 @@ class SliceReader:
             [self._raw(batch, index) for index in indexes],
         ]
 
-    def _add_faults(self, batch: RecordBatch, faults: Mapping[int, Sequence[Fault]]) -> None:
+    def _add_faults(
+        self, batch: RecordBatch, faults: Mapping[int, Sequence[Fault]], lines: Mapping[int, int]
+    ) -> None:
         self.slice.rejected += len(faults)
-        counts = self.slice.error_counts
+        counts, refused = self.slice.error_counts, self.slice.refused
         for index in sorted(faults):
             found = faults[index]
+            refused.line_numbers.append(batch.line_numbers[index])
+            refused.of_lines.append(lines.get(index))
             for fault in found:
                 counts[fault.code, fault.column or ""] += 1
             self._errors.add(batch, index, found)

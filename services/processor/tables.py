@@ -7,6 +7,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Identity,
     Integer,
     MetaData,
     Table,
@@ -63,6 +64,7 @@ imports = Table(
     Column("finished_at", DateTime(timezone=True)),
     Column("error_code", Text),
     Column("error_message", Text),
+    Column("corrects", Uuid),
 )
 
 receipts = Table(
@@ -121,6 +123,15 @@ error_files = Table(
     Column("size", BigInteger),
 )
 
+slice_starts = Table(
+    "slice_starts",
+    metadata,
+    Column("import_id", Uuid, primary_key=True),
+    Column("record_number", BigInteger, primary_key=True),
+    Column("byte_offset", BigInteger),
+    Column("line_number", BigInteger),
+)
+
 duplicates = Table(
     "duplicates",
     metadata,
@@ -134,6 +145,26 @@ duplicates = Table(
     Column("holder_row", BigInteger),
 )
 
+refused_lines = Table(
+    "refused_lines",
+    metadata,
+    Column("import_id", Uuid),
+    Column("first_line", BigInteger),
+    Column("last_line", BigInteger),
+    Column("line_numbers", ARRAY(BigInteger)),
+    Column("of_lines", ARRAY(BigInteger)),
+)
+
+resent = Table(
+    "resent",
+    metadata,
+    Column("import_id", Uuid, primary_key=True),
+    Column("of_import", Uuid, primary_key=True),
+    Column("first_row", BigInteger, primary_key=True),
+    Column("row_numbers", ARRAY(BigInteger)),
+    Column("of_lines", ARRAY(BigInteger)),
+)
+
 changes = Table(
     "changes",
     metadata,
@@ -145,6 +176,17 @@ changes = Table(
     Column("row_numbers", ARRAY(BigInteger)),
     Column("keys", ARRAY(Text)),
     Column("before", JSON),
+    Column("searched", Boolean),
+)
+
+unsearched = Table(
+    "unsearched",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("tenant", Text),
+    Column("dataset", Text),
+    Column("keys", ARRAY(Text)),
+    Column("swept_to", Text),
 )
 
 inbox = inbox_table(metadata)

@@ -5,20 +5,34 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.results.datasets.api import datasets_router
 from services.results.errors.api import errors_router
+from services.results.files.api import files_router
 from services.results.imports.api import imports_router
 from services.results.imports.stream import Watches
 from services.results.receipts.api import receipts_router
+from services.results.receipts.signing import ReceiptKeys
 from services.results.records.api import records_router
+from services.results.records.api_edits import edits_router
+from services.results.records.editing import Edits
 from shared.platform.auth import Authenticator
 from shared.platform.objects import Objects
 
 
-def results_router(engine: AsyncEngine, auth: Authenticator, watches: Watches, objects: Objects) -> APIRouter:
-    """Every path of this service: `/imports`, `/records`, `/datasets`."""
+def results_router(
+    engine: AsyncEngine,
+    auth: Authenticator,
+    *,
+    watches: Watches,
+    objects: Objects,
+    keys: ReceiptKeys,
+    edits: Edits,
+) -> APIRouter:
+    """Every path of this service: `/imports`, `/receipts`, `/records`, `/datasets`."""
     router = APIRouter(prefix="/api/v1")
     router.include_router(imports_router(engine, auth, watches))
     router.include_router(errors_router(engine, auth, objects))
-    router.include_router(receipts_router(engine, auth))
+    router.include_router(files_router(engine, auth, objects))
+    router.include_router(receipts_router(engine, auth, keys))
     router.include_router(records_router(engine, auth))
+    router.include_router(edits_router(auth, edits))
     router.include_router(datasets_router(auth))
     return router

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from uuid import UUID
 
 from services.results.api import results_router
 from services.results.consumer import live_listener, subscription
-from services.results.imports import queries
-from services.results.imports.resources import Import
+from services.results.imports.adoption import adopting
 from services.results.imports.stream import Watches
+from services.results.receipts.signing import ReceiptKeys, private_key_of, public_key_of
+from services.results.records.editing import PLACES, Edits
 from services.results.settings import Settings
 from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
@@ -16,7 +16,6 @@ from shared.platform.database import engine_for
 from shared.platform.health import Check, database_check
 from shared.platform.objects import Objects
 from shared.platform.service import Service, Stopping
-from shared.platform.tenancy import tenant_reading
 
 
 def build(stopping: Stopping) -> Service:
@@ -31,27 +30,37 @@ def build(stopping: Stopping) -> Service:
         stop_seconds=settings.stop_seconds,
     )
 
+    # Apart from what reads: whoever waits for an edit keeps a connection.
+    sessions = engine_for(settings.database_url, "results", pool_size=PLACES, max_overflow=0)
+    edits = Edits(engine, sessions, bus, stopping)
     objects = Objects(settings.store_url)
+    keys = ReceiptKeys(
+        private_key_of(settings.receipt_key.get_secret_value()),
+        [public_key_of(key) for key in settings.receipt_public_keys],
+    )
 
-    async def load(tenant: str, import_id: UUID) -> Import:
-        async with tenant_reading(engine, tenant) as connection:
-            return await queries.get_import(connection, tenant, import_id)
-
-    watches = Watches(load, stopping)
+    watches = Watches(engine, stopping)
     bus.subscribe(subscription(engine, watches.wake))
     bus.listen(live_listener(engine, watches.wake))
+    bus.listen(edits.hear)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         try:
             await bus.start()
-            async with watches.running():
+            async with adopting(engine, stopping), watches.running():
                 yield
         finally:
             await bus.stop()
+            await sessions.dispose()
             await engine.dispose()
 
     async def checks() -> Sequence[Check]:
         return [await database_check(engine), await objects.check(), *await bus.checks()]
 
-    return Service("results", lifespan, checks, results_router(engine, auth, watches, objects))
+    return Service(
+        "results",
+        lifespan,
+        checks,
+        results_router(engine, auth, watches=watches, objects=objects, keys=keys, edits=edits),
+    )

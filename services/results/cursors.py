@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from shared.platform.paging import Cursors, Moment, StorableText
+from shared.platform.paging import Cursors, Moment
 
 BIGINT_MAX = 2**63 - 1
 INTEGER_MAX = 2**31 - 1
@@ -20,4 +20,3 @@ _Integer = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
 
 import_cursors = Cursors[ImportPosition](tuple[Moment, UUID])
 row_error_cursors = Cursors[RowErrorPosition](tuple[_BigInteger, _Integer])
-record_cursors = Cursors[str](StorableText)

@@ -1,8 +1,8 @@
-"""The SQL of results: merge events into the read model, in whatever order they come; find and list.
+"""The SQL of results: merge events into the read model of imports, in whatever order they come.
 
 An event counts by what it is about, never by when it arrives: a later run of the import before an earlier one, within a
-run its end before its progress, and of that the furthest. State and counts are compared each by itself, because
-`import.resumed` tells no counts: until the new run tells its own, those of the run before stand.
+run its end before its progress, and of that the furthest. State and counts are compared each by itself: what ends a run
+may tell fewer records than its progress did, as those that waited to be loaded were not.
 """
 
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ from services.results.tables import (
     imports,
 )
 from shared.contracts.events import (
+    Counts,
     ImportCancelled,
     ImportCompleted,
     ImportFailed,
     ImportProgressed,
     ImportResumed,
     ImportUploaded,
-    RunCounts,
 )
 
 Ended = ImportCompleted | ImportFailed | ImportCancelled
@@ -51,7 +51,7 @@ async def add_progress(
     connection: AsyncConnection, tenant: str, event: ImportProgressed, at: datetime
 ) -> None:
     """Move the import forward to what was true `at`; never backwards, and never once its run has ended."""
-    further = tuple_(_counts_rank, imports.c.rows_processed) < (2 * event.run, event.rows_processed)
+    further = _is_further(event.run, event)
     state = _state(event, "processing")
     counts = _counts(event, rank=2 * event.run)
     # `import.resumed` may come before the work has begun again, and then does not know when that was.
@@ -67,14 +67,21 @@ async def add_progress(
 
 
 async def add_resumed(connection: AsyncConnection, tenant: str, event: ImportResumed) -> None:
-    """Let the import go on in its new run; its counts stay until that run tells some."""
+    """Let the import go on in its new run, with the counts that it begins with."""
     state = _state(event, "processing") | {"progressed_at": None}
-    row = _row(tenant, event, **state)
-    await connection.execute(
-        row.on_conflict_do_update(
-            index_elements=_KEY, set_=_excluded(row, state), where=_is_newer(event.run, _PROCESSING)
-        )
-    )
+    newer = _is_newer(event.run, _PROCESSING)
+    if (
+        event.counts is None
+    ):  # told by the version before this one: those of the run before stand until this one tells
+        row = _row(tenant, event, **state)
+        update = _excluded(row, state)
+    else:
+        counts = _counts(event.counts, rank=2 * event.run)
+        row = _row(tenant, event, **state, **counts)
+        further = _is_further(event.run, event.counts)
+        update = _where(newer, row, state) | _where(further, row, counts)
+        newer = or_(newer, further)
+    await connection.execute(row.on_conflict_do_update(index_elements=_KEY, set_=update, where=newer))
 
 
 async def add_completed(connection: AsyncConnection, tenant: str, event: ImportCompleted) -> None:
@@ -109,13 +116,17 @@ def _is_newer(run: int, phase: int) -> ColumnElement[bool]:
     return tuple_(imports.c.run, _phase) < (run, phase)
 
 
+def _is_further(run: int, counts: Counts) -> ColumnElement[bool]:
+    return tuple_(_counts_rank, imports.c.rows_processed) < (2 * run, counts.rows_processed)
+
+
 def _state(event: ImportProgressed | ImportResumed | Ended, status: str, **ended: Any) -> dict[str, Any]:
     never_ended = dict.fromkeys(("processing_completed_at", "error_code", "error_message"))
     began = {"processing_started_at": event.processing_started_at}
     return {"run": event.run, "status": status} | began | never_ended | ended
 
 
-def _counts(event: RunCounts, *, rank: int) -> dict[str, Any]:
+def _counts(event: Counts, *, rank: int) -> dict[str, Any]:
     return {name: getattr(event, name) for name in COUNTS} | {"counts_rank": rank}
 
 

@@ -1,7 +1,6 @@
 """What results owns (the read model of imports), and the views of other services that it reads."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -9,11 +8,9 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
-    Date,
     DateTime,
     Integer,
     MetaData,
-    Numeric,
     Row,
     Select,
     Table,
@@ -22,9 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import TypeEngine
 
-from shared.contracts.datasets import Dataset
 from shared.platform.bus import inbox_table
 
 AnyRow = Row[*tuple[Any, ...]]
@@ -65,6 +60,7 @@ imports = Table(
     Column("processing_completed_at", DateTime(timezone=True)),
     Column("error_code", Text),
     Column("error_message", Text),
+    Column("changed_at", DateTime(timezone=True)),  # set by the database at every change
 )
 
 inbox = inbox_table(metadata)
@@ -90,6 +86,16 @@ uploaded_imports = Table(
     Column("columns", JSONB),
     Column("column_count", Integer),
     Column("options", JSONB),
+    Column("corrects", Uuid),
+    schema="upload",
+)
+
+stored_files = Table(
+    "files_v1",
+    _views,
+    Column("tenant", Text),
+    Column("import_id", Uuid),
+    Column("object_key", Text),
     schema="upload",
 )
 
@@ -119,8 +125,40 @@ processor_imports = Table(
     _views,
     Column("tenant", Text),
     Column("import_id", Uuid),
+    Column("status", Text),
+    Column("run", Integer),
+    Column("error_code", Text),
     Column("notes", JSONB),
     Column("date_orders", JSONB),
+    *(Column(name, BigInteger) for name in COUNTS),
+    Column("rows_staged", BigInteger),  # of those processed: loaded all at once, later
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("error_message", Text),
+    schema="processor",
+)
+
+# How far the processor has read a file: `record_number` records, and whether that is all of it.
+reading = Table(
+    "reading_v1",
+    _views,
+    Column("tenant", Text),
+    Column("import_id", Uuid),
+    Column("status", Text),
+    Column("record_number", BigInteger),
+    Column("is_read", Boolean),
+    schema="processor",
+)
+
+# Where it began a slice: records, bytes and lines of the file before it.
+slice_starts = Table(
+    "slice_starts_v1",
+    _views,
+    Column("tenant", Text),
+    Column("import_id", Uuid),
+    Column("record_number", BigInteger),
+    Column("byte_offset", BigInteger),
+    Column("line_number", BigInteger),
     schema="processor",
 )
 
@@ -147,6 +185,30 @@ error_files = Table(
     schema="processor",
 )
 
+# Which record of which later import was loaded in place of the one in a line. A line has at most one.
+fixes = Table(
+    "fixes_v1",
+    _views,
+    Column("tenant", Text),
+    Column("import_id", Uuid),
+    Column("line_number", BigInteger),
+    Column("by_import", Uuid),
+    Column("by_row", BigInteger),
+    schema="processor",
+)
+
+# How many of these there are.
+corrections = Table(
+    "corrections_v1",
+    _views,
+    Column("tenant", Text),
+    Column("import_id", Uuid),
+    Column("by_import", Uuid),
+    Column("rows_fixed", BigInteger),
+    Column("began_at", DateTime(timezone=True)),
+    schema="processor",
+)
+
 receipts = Table(
     "receipts_v1",
     _views,
@@ -155,33 +217,6 @@ receipts = Table(
     Column("document", JSONB),
     schema="processor",
 )
-
-_TYPES: dict[str, TypeEngine[Any]] = {
-    "string": Text(),
-    "integer": BigInteger(),
-    "number": Numeric(),
-    "boolean": Boolean(),
-    "date": Date(),
-    "datetime": DateTime(timezone=True),
-    "year": Integer(),
-}
-
-
-@cache
-def records_view(dataset: Dataset) -> Table:
-    """The view `data.<table>_v1`, with the columns that the declaration gives it."""
-    return Table(
-        f"{dataset.table}_v1",
-        MetaData(),
-        Column("tenant", Text),
-        Column("key", Text),
-        *(Column(field.name, _TYPES[field.type]) for field in dataset.fields),
-        Column("import_id", Uuid),
-        Column("row_number", BigInteger),
-        Column("created_at", DateTime(timezone=True)),
-        Column("updated_at", DateTime(timezone=True)),
-        schema="data",
-    )
 
 
 def equal_to(table: Table, values: Mapping[str, str]) -> list[ColumnElement[bool]]:

@@ -28,7 +28,7 @@ _BODY: dict[str, Any] = {
         "multipart/form-data": {
             "schema": {
                 "type": "object",
-                "required": ["file", "dataset"],
+                "required": ["file"],
                 "properties": {
                     **properties(),
                     "file": _FILE,
@@ -92,6 +92,10 @@ def router(
 
         409 `file_already_imported`: the same bytes came for the same dataset before, however long ago; `links` lead to
         that import. `force=true` imports them again. Dry runs do not count.
+
+        With `corrects` the file is the `errors.csv` of an earlier import, corrected: its records are imported, and those that
+        are loaded close the row errors of the lines that `_line` names. That import has ended, and was no dry run; records
+        that are new, without a `_line`, may be among them.
 
         429 `rate_limited`, `too_many_imports`: the tenant has begun as many uploads within the last minute, or has as many
         imports under way, as it may. `RateLimit-*` tell how many more may begin, and when.

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from unicodedata import category
+from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
 from services.upload.names import MAX_NAME
-from shared.contracts.options import ImportOptions
+from shared.contracts.options import MAX_COUNT, ImportOptions
 from shared.contracts.problems import Unprocessable
 from shared.reading.overrides import MAX_HEADER_ROWS, DialectOverrides
 
@@ -32,7 +33,11 @@ _BOOLEAN = {"type": "boolean", "default": False}
 _COUNT = {"type": "integer", "minimum": 0}
 
 FIELDS: Mapping[str, Field] = {
-    "dataset": Field("What the file is.", "a dataset, for example books", {"type": "string"}),
+    "dataset": Field(
+        "What the file is; only with `corrects` may it be left out.",
+        "a dataset, for example books",
+        {"type": "string"},
+    ),
     "data_source_name": Field(
         "Who sends it: a partner, a supplier.",
         f"a name of at most {MAX_NAME} characters, none of them a control character",
@@ -47,7 +52,7 @@ FIELDS: Mapping[str, Field] = {
     "max_rejected": Field(
         "Fail, with nothing loaded, when more records than this have row errors.",
         "a whole number, 0 or more",
-        _COUNT,
+        _COUNT | {"maximum": MAX_COUNT},
     ),
     "max_rejected_share": Field(
         "The same as a share of all records.",
@@ -58,6 +63,11 @@ FIELDS: Mapping[str, Field] = {
         "Import the file although the same bytes were imported into the same dataset before.",
         "true or false",
         _BOOLEAN,
+    ),
+    "corrects": Field(
+        "The import whose row errors this file mends: the file is that one's `errors.csv`, corrected.",
+        "the id of an import",
+        {"type": "string", "format": "uuid"},
     ),
     "date_order": Field(
         "How dates such as 03/04/2024 are read; without it the dates in the file's first 4 MiB decide.",
@@ -123,6 +133,7 @@ class Asked:
         source: Who sends the file.
         given: Of the dialect.
         force: Whether the file is wanted although it was imported before.
+        corrects: The import whose row errors it mends.
     """
 
     dataset: str | None
@@ -130,6 +141,7 @@ class Asked:
     options: ImportOptions
     given: DialectOverrides
     force: bool = False
+    corrects: UUID | None = None
 
 
 def asked_in(fields: Mapping[str, str]) -> Asked:
@@ -147,12 +159,14 @@ def asked_in(fields: Mapping[str, str]) -> Asked:
     said = {name: value if name in _VERBATIM else value.strip() for name, value in fields.items()}
     said = {name: value for name, value in said.items() if value}
     given = _model_of(DialectOverrides, said)
+    beside = _model_of(_Beside, said)
     return Asked(
         dataset=said.get("dataset"),
         source=_source_in(said),
         options=_model_of(ImportOptions, said),
         given=given,
-        force=_model_of(_Force, said).force,
+        force=beside.force,
+        corrects=beside.corrects,
     )
 
 
@@ -163,11 +177,14 @@ def _source_in(said: Mapping[str, str]) -> str | None:
     return name
 
 
-class _Force(BaseModel):
+class _Beside(BaseModel):
+    """What is asked beside the import's options."""
+
     force: bool = False
+    corrects: UUID | None = None
 
 
-ModelT = TypeVar("ModelT", ImportOptions, DialectOverrides, _Force)
+ModelT = TypeVar("ModelT", ImportOptions, DialectOverrides, _Beside)
 
 
 def _model_of(model: type[ModelT], said: Mapping[str, str]) -> ModelT:

@@ -6,6 +6,7 @@ from itertools import chain, islice
 
 from shared.contracts.datasets import Dataset, datasets
 from shared.contracts.dialect import Dialect, DialectExplanation
+from shared.contracts.error_file import is_error_file, restored
 from shared.contracts.problems import Problem, TooLarge, Unprocessable, UnsupportedMedia
 from shared.reading.batch import RecordBatch
 from shared.reading.counting import RecordCounter
@@ -118,7 +119,8 @@ class Inspection:
         names = [_names_of(batch, len(self._head)) for batch in islice(batches, found.dialect.header_rows)]
         if len(names) < found.dialect.header_rows:
             raise _header_unreadable(f"it does not end within {len(self._head)} bytes")
-        self.header = joined_names(names)
+        header = joined_names(names)
+        self.header = list(map(restored, header)) if is_error_file(header) else header
         records = chain.from_iterable(batch.fields for batch in batches)
         self._first_records = list(islice(records, _FIRST_RECORDS))
         # Without names the columns are told by the first record, which may be wider than most.

@@ -12,6 +12,7 @@ from services.upload import idempotency, repository
 from services.upload import repository_admission as noted
 from services.upload.admission import Admission, Earlier, Entry, check_open
 from services.upload.blocks import FileLimits, blocks_of, file_too_large
+from services.upload.corrections import with_dataset
 from services.upload.fields import Asked, asked_in
 from services.upload.inspection import dataset_named
 from services.upload.look import Look
@@ -23,6 +24,7 @@ from shared.contracts.problems import Unavailable
 from shared.platform.bus import Bus
 from shared.platform.logs import get_logger
 from shared.platform.objects import CHUNK_BYTES, Objects
+from shared.platform.tenancy import tenant_reading
 
 log = get_logger(__name__)
 
@@ -93,27 +95,33 @@ class Intake:
         return Accepted.model_validate(earlier.answer)
 
     async def _store(self, entry: Entry, upload: "Upload", declared: int) -> tuple[ImportUploaded, Asked]:
-        look = self._look_by(upload)
+        look = await self._look_by(entry, upload)
         limits = FileLimits(entry.sizes.limit(look.asked.dataset), self._max_ratio)
         if declared > limits.max_bytes:
             raise file_too_large(limits.max_bytes)
         async with Place(self._places, entry.caller.tenant) as place:
             blocks = place.paced(blocks_of(upload.chunks(), limits))
             await self._objects.put(entry.object_key, self._seen(blocks, look))
-        asked = asked_in(await upload.fields())
+        asked = await self._with_dataset(entry, asked_in(await upload.fields()))
         if not look.holds_for(asked):
             look = await self._look_again(entry.object_key, asked)
         return self._describe(entry, look, asked, upload), asked
 
-    def _look_by(self, upload: "Upload") -> Look:
+    async def _look_by(self, entry: Entry, upload: "Upload") -> Look:
         """The look at a file of which some fields may be unknown yet.
 
         A form that names its dataset before the file has said what leads the look, and hears at once what is wrong with
         the file. One that does not may say anything behind it.
         """
-        asked = asked_in(upload.early_fields())
+        asked = await self._with_dataset(entry, asked_in(upload.early_fields()))
         patient = asked.dataset is None and not upload.fields_are_complete
         return Look(asked, patient=patient)
+
+    async def _with_dataset(self, entry: Entry, asked: Asked) -> Asked:
+        if asked.corrects is None:
+            return asked
+        async with tenant_reading(self._engine, entry.caller.tenant) as connection:
+            return await with_dataset(connection, entry.caller.tenant, asked)
 
     async def _seen(self, blocks: AsyncIterator[bytes], look: Look) -> AsyncIterator[bytes]:
         """The file's blocks. While one is looked at, the one before is stored and the next one comes in."""
@@ -163,6 +171,7 @@ class Intake:
             rows_detected=seen.rows_detected,
             lines_detected=seen.lines_detected,
             options=asked.options,
+            corrects=asked.corrects,
             uploaded_at=datetime.now(UTC),
         )
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from services.upload.fields import Asked
 from services.upload.inspection import Inspection, dataset_named
-from shared.contracts.problems import Problem
+from shared.contracts.error_file import LINE, line_column
+from shared.contracts.problems import Problem, Unprocessable
 
 
 class Look:
@@ -33,6 +34,8 @@ class Look:
         """Whether a look led by all that was `asked` would have seen the same."""
         if self.problem is not None or asked.given != self.asked.given:
             return False
+        if asked.corrects != self.asked.corrects:
+            return False  # what such a file needs was not looked for
         if asked.dataset == self.asked.dataset:
             return True
         try:
@@ -49,7 +52,17 @@ class Look:
             if self._dataset and not self._matched and self.inspection.dialect is not None:
                 self._matched = True
                 self.inspection.match(self._dataset)
+                self._check_lines()
         except Problem as problem:
             if not self._patient:
                 raise
             self.problem = problem
+
+    def _check_lines(self) -> None:
+        if self.asked.corrects is not None and line_column(self.inspection.header) is None:
+            raise Unprocessable(
+                "corrects_without_lines",
+                f"the header has no column `{LINE}`, so nothing says which row errors the records correct",
+                hint="download the import's errors.csv, correct the records in it, and send it with all of its columns; to"
+                " import this file as it is, leave `corrects` out",
+            )

@@ -24,6 +24,7 @@ imports = Table(
     Column("rows_detected", BigInteger, nullable=False),
     Column("lines_detected", BigInteger),
     Column("options", JSONB, nullable=False),
+    Column("corrects", Uuid),
     Column("uploaded_by", Text, nullable=False),
     Column("forced", Boolean, nullable=False),
     Column("uploaded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),

@@ -15,7 +15,7 @@ from uuid import UUID
 import httpx
 
 from shared.client.errors import ClientError, Refused, Unreachable, refused
-from shared.client.sse import event_data
+from shared.client.sse import Event, events
 
 API = "/api/v1"
 CHUNK_BYTES = 256 * 1024
@@ -46,7 +46,7 @@ class PenstockClient:
                 headers={"Authorization": f"Bearer {token}"},
                 timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
                 # A proxy for the world outside does not reach this machine.
-                trust_env=not _is_loopback(urlsplit(self._url).hostname),
+                trust_env=not is_loopback(urlsplit(self._url).hostname),
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise ClientError(
@@ -80,7 +80,7 @@ class PenstockClient:
         self,
         file: Path | BinaryIO,
         *,
-        dataset: str,
+        dataset: str | None = None,
         source: str | None = None,
         file_name: str | None = None,
         fields: Mapping[str, object] = MappingProxyType({}),
@@ -91,10 +91,10 @@ class PenstockClient:
 
         Args:
             file: A path, or a stream that is read to its end.
-            dataset: What the file is, for example `books`.
+            dataset: What the file is, for example `books`; None: that of the import that it `corrects`.
             source: Who sent the file: a partner, a supplier.
             file_name: What to call a stream; a path has its own name.
-            fields: What else to ask, as the API names it: `dry_run`, `max_rejected`, `delimiter` …; None: left out.
+            fields: What else to ask, as the API names it: `corrects`, `dry_run`, `delimiter` …; None: left out.
             on_sent: Called with the number of bytes handed to the network so far.
             on_wait: Called before a file is sent again that came too soon: with the refusal, and the seconds until then.
 
@@ -152,7 +152,8 @@ class PenstockClient:
     def follow(self, import_id: UUID | str, *, beyond_run: int = 0, patience: float = 60.0) -> Iterator[Json]:
         """The import's states as they come, the last one being its end.
 
-        A stream that breaks is replaced by polling until it is back, so that a restart of the server goes unnoticed.
+        A stream that ends early is taken up where it was; one that breaks, or brings nothing, is replaced by asking
+        until it is back. So a restart of the server goes unnoticed.
 
         Args:
             beyond_run: After a retry, the run that had failed: what is heard of it is passed over.
@@ -162,28 +163,38 @@ class PenstockClient:
             Unreachable: no answer for `patience` seconds.
         """
         last_answer = time.monotonic()
+        last_id: str | None = None
+        is_streaming = True
         while True:
             try:
-                for state in self._states(import_id):
+                for event in self._events(import_id, last_id) if is_streaming else self._asked(import_id):
                     last_answer = time.monotonic()
+                    last_id = event.last_id or last_id
+                    state = json.loads(event.data)
                     if state["run"] <= beyond_run:
                         continue
                     yield state
                     if state["status"] in ENDED:
                         return
+                last_answer, is_streaming = time.monotonic(), True
             except (Unreachable, Refused) as error:
                 temporary = isinstance(error, Unreachable) or error.is_temporary
                 if not temporary or time.monotonic() - last_answer > patience:
                     raise
+                is_streaming = False
             time.sleep(POLL_SECONDS)
 
     def imports(self, **filters: str) -> Iterator[Json]:
-        """Imports, newest first; `filters` as the API has them: `status`, `dataset`, `source`."""
+        """Imports, newest first; `filters` as the API has them: `status`, `dataset`, `source`, `file_name` and more."""
         return self._items(f"{API}/imports", filters)
 
-    def errors(self, import_id: UUID | str) -> Iterator[Json]:
-        """The row errors of an import, in file order."""
-        return self._items(f"{API}/imports/{import_id}/errors")
+    def errors(self, import_id: UUID | str, **filters: str) -> Iterator[Json]:
+        """The row errors of an import, in file order; `filters` as the API has them: `code`, `column`, `text`, `status`."""
+        return self._items(f"{API}/imports/{import_id}/errors", filters)
+
+    def errors_summary(self, import_id: UUID | str) -> Json:
+        """The row errors of an import by what they are, with examples and what has likely caused them."""
+        return self._json("GET", f"{API}/imports/{import_id}/errors/summary")
 
     def errors_csv(self, import_id: UUID | str) -> Iterator[bytes]:
         """Every record of an import that was not loaded, as a CSV file, a piece at a time."""
@@ -199,18 +210,22 @@ class PenstockClient:
         """The final balance of a completed import."""
         return self._json("GET", f"{API}/imports/{import_id}/receipt")
 
-    def _states(self, import_id: UUID | str) -> Iterator[Json]:
-        """One state by polling, then those of the live stream until it ends or breaks."""
-        yield self.import_status(import_id)
+    def _events(self, import_id: UUID | str, last_id: str | None) -> Iterator[Event]:
+        """What the live stream tells until it ends or breaks; nothing, if `last_id` is of the import's end."""
         timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        path = f"{API}/imports/{import_id}/events"
         with (
             self._talking(),
-            self._http.stream("GET", f"{API}/imports/{import_id}/events", timeout=timeout) as response,
+            self._http.stream("GET", path, headers=headers, timeout=timeout) as response,
         ):
             if response.is_error:
                 raise refused(response.status_code, response.reason_phrase, response.read())
-            for data in event_data(response.iter_lines()):
-                yield json.loads(data)
+            yield from events(response.iter_lines(), last_id)
+
+    def _asked(self, import_id: UUID | str) -> Iterator[Event]:
+        """How the import stands, as the only event of a stream."""
+        yield Event(json.dumps(self.import_status(import_id)), None)
 
     def _items(self, path: str, filters: Mapping[str, str] | None = None) -> Iterator[Json]:
         query = dict(filters or {})
@@ -261,7 +276,8 @@ def _chunks(stream: BinaryIO, on_sent: Callable[[int], None]) -> Iterator[bytes]
         on_sent(sent)
 
 
-def _is_loopback(host: str | None) -> bool:
+def is_loopback(host: str | None) -> bool:
+    """Whether `host` is this machine, by its name or address."""
     if host == "localhost":
         return True
     with suppress(ValueError):

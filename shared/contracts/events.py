@@ -53,6 +53,7 @@ class ImportUploaded(EventData):
         lines_detected: Physical lines of the file: no import has more records.
         object_key: Where the file is in the store. A compressed file is stored unpacked, its size and hash are the
             unpacked ones.
+        corrects: The import, of the same tenant and dataset, whose row errors this one is to mend.
     """
 
     type = "import.uploaded"
@@ -71,6 +72,7 @@ class ImportUploaded(EventData):
     rows_detected: int
     lines_detected: int | None = None
     options: ImportOptions = ImportOptions()
+    corrects: UUID | None = None
     uploaded_at: datetime
 
 
@@ -103,14 +105,113 @@ class ImportRetry(EventData):
     import_id: UUID
 
 
+FieldValue = str | bool | int | None  # a number that is no integer is its text, so that none of it is lost
+
+
+class RecordCommand(EventData):
+    """Asks for a change of a dataset's records. Who asks waits for the reply, and holds a lock meanwhile (`edit_locks`).
+
+    Attributes:
+        edit_id: Of the edit that is to become of it. A command that comes again does nothing more.
+        requested_by: The subject of the token that it was asked with.
+    """
+
+    edit_id: UUID
+    dataset: str
+    requested_by: str
+
+
+class RecordCreate(RecordCommand):
+    """Command: make a record of `values`, unless its key is taken."""
+
+    type = "record.create"
+    values: dict[str, FieldValue]
+
+
+class _RecordNamed(RecordCommand):
+    """Asks for a change of one record that is there.
+
+    Attributes:
+        key: Its `id`.
+        if_match: Entity tags, one of which it must have; `*`: any. None: it may have changed meanwhile.
+    """
+
+    key: str
+    if_match: tuple[str, ...] | None = None
+
+
+class RecordReplace(_RecordNamed):
+    """Command: give the record `values`, and to all other fields what they have by default."""
+
+    type = "record.replace"
+    values: dict[str, FieldValue]
+
+
+class RecordPatch(_RecordNamed):
+    """Command: change the fields in `values` (RFC 7396: null gives a field what it has by default)."""
+
+    type = "record.patch"
+    values: dict[str, FieldValue]
+
+
+class RecordDelete(_RecordNamed):
+    """Command: delete the record."""
+
+    type = "record.delete"
+
+
+class RecordsDeleteAll(RecordCommand):
+    """Command: delete all of a tenant's records of the dataset."""
+
+    type = "records.delete_all"
+
+
+class RecordReplied(EventData):
+    """The reply to a command is there, in `processor.replies_v1`. Sent live: who waits for it looks by itself, too."""
+
+    type = "record.replied"
+    edit_id: UUID
+
+
+class RecordsChanged(EventData):
+    """Records were created or updated, in one transaction: by a slice of an import, or by an edit.
+
+    Which ones is in `processor.changes`, of `import_id` and `slice`; or in `processor.edits`, of `edit_id`. What an
+    import did to records of other datasets beside its own (a sale creates products) is there and not counted here.
+    """
+
+    type = "records.changed"
+    dataset: str
+    created: int
+    updated: int
+    import_id: UUID | None = None
+    slice: int | None = None
+    edit_id: UUID | None = None
+
+
+class RecordsDeleted(EventData):
+    """Records were deleted by an edit: `deleted` of them; all that the tenant had in the dataset, if `whole_dataset`."""
+
+    type = "records.deleted"
+    dataset: str
+    edit_id: UUID
+    deleted: int
+    whole_dataset: bool = False
+
+
 class ImportResumed(EventData):
-    """A failed import goes on: run number `run` (the first is 1) has begun."""
+    """A failed import goes on: run number `run` (the first is 1) has begun.
+
+    Attributes:
+        counts: Those that it begins with, as `import.progressed` tells them. None: from a producer that did not tell.
+    """
 
     type = "import.resumed"
     import_id: UUID
     dataset: str
     run: int
     processing_started_at: datetime
+    counts: Counts | None = None
 
 
 class RunCounts(Counts):
@@ -206,6 +307,14 @@ EVENTS: dict[str, type[EventData]] = {
         ImportCompleted,
         ImportFailed,
         ImportCancelled,
+        RecordCreate,
+        RecordReplace,
+        RecordPatch,
+        RecordDelete,
+        RecordsDeleteAll,
+        RecordReplied,
+        RecordsChanged,
+        RecordsDeleted,
         InvestigationOpened,
     )
 }

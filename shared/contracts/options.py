@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DateOrder = Literal["day-first", "month-first"]
+MAX_COUNT = 2**53 - 1  # exact for every reader of JSON (RFC 8259, section 6), as what is signed must be
 
 
 class ImportOptions(BaseModel):
@@ -22,7 +23,7 @@ class ImportOptions(BaseModel):
 
     dry_run: bool = False
     atomic: bool = False
-    max_rejected: int | None = Field(None, ge=0)
+    max_rejected: int | None = Field(None, ge=0, le=MAX_COUNT)
     max_rejected_share: float | None = Field(None, ge=0, le=1)
     date_order: DateOrder | None = None
 

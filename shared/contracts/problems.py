@@ -6,23 +6,26 @@ An error that is the caller's to mend is a `Problem`: raised anywhere in a servi
     ├── Unauthenticated     401  no token, or one that is wrong, expired or revoked
     ├── Forbidden           403  the token is right, its scopes are not enough
     ├── NotFound            404  no such thing for this tenant (another tenant's is "no such thing" too)
+    ├── MethodNotAllowed    405  not with this thing; `Allow` names what is
     ├── RequestTimeout      408  the request's body stood still; the connection is closed
     ├── Conflict            409
+    ├── PreconditionFailed  412  it is not as `If-Match` says
     ├── TooLarge            413
     ├── UnsupportedMedia    415
     ├── Unprocessable       422  the request was read and is wrong
     ├── TooManyRequests     429  the tenant's limit is used up; try again after `retry_after` seconds
-    └── Unavailable         503  something of ours is away; try again after `retry_after` seconds
+    ├── Unavailable         503  something of ours is away; try again after `retry_after` seconds
+    └── NoAnswer            504  it may have been done, or not: what does it was lost in the middle
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 CONTENT_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """An error to answer with. Nothing was stored or changed.
+    """An error to answer with. Nothing was stored or changed, but for `NoAnswer`.
 
     Attributes:
         code: Stable name, snake case, for programs.
@@ -83,6 +86,18 @@ class NotFound(Problem):
     title = "Not found"
 
 
+class MethodNotAllowed(Problem):
+    status = 405
+    title = "Method not allowed"
+
+    def __init__(self, code: str, detail: str, *, allow: Sequence[str], hint: str | None = None) -> None:
+        super().__init__(code, detail, hint=hint)
+        self.allow = allow
+
+    def headers(self) -> Mapping[str, str]:
+        return {"Allow": ", ".join(self.allow), **super().headers()}
+
+
 class RequestTimeout(Problem):
     status = 408
     title = "Request timeout"
@@ -94,6 +109,11 @@ class RequestTimeout(Problem):
 class Conflict(Problem):
     status = 409
     title = "Conflict"
+
+
+class PreconditionFailed(Problem):
+    status = 412
+    title = "Precondition failed"
 
 
 class TooLarge(Problem):
@@ -133,3 +153,10 @@ class Unavailable(Problem):
 
     def headers(self) -> Mapping[str, str]:
         return {"Retry-After": str(self.retry_after), **super().headers()}
+
+
+class NoAnswer(Problem):
+    """An error after which something may have been changed, as nobody could tell. Look before trying again."""
+
+    status = 504
+    title = "No answer"

@@ -10,6 +10,7 @@ ROUTES: Mapping[str, str] = MappingProxyType(
         "/api/v1/tus": "upload",
         "/api/v1/api-keys": "upload",
         "/api/v1/imports": "results",
+        "/api/v1/receipts": "results",
         "/api/v1/records": "results",
         "/api/v1/datasets": "results",
         "/api/v1/webhooks": "notifier",

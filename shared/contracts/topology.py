@@ -7,7 +7,7 @@ LIVE_EXCHANGE = "penstock.live"  # topic exchange; what it carries may be lost
 DEAD_EXCHANGE = "penstock.dead"  # direct exchange behind every queue's dead-letter queue
 
 # Event types that go out live, to every process that listens, past the outbox.
-LIVE_TYPES = frozenset({"import.progressed"})
+LIVE_TYPES = frozenset({"import.progressed", "record.replied"})
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,30 @@ UPLOAD_FINISH = Queue("upload.finish", frozenset({"upload.finish"}), workers=2)
 PROCESSOR_IMPORTS = Queue("processor.imports", frozenset({"import.uploaded", "slice.process"}), workers=2)
 # Apart from the imports themselves, which may keep all workers busy for seconds.
 PROCESSOR_COMMANDS = Queue("processor.commands", frozenset({"import.cancel", "import.retry"}))
+# Somebody waits for each of these. Most take a millisecond or two, one that meets a slice some tenths of a second.
+PROCESSOR_RECORDS = Queue(
+    "processor.records",
+    frozenset({"record.create", "record.replace", "record.patch", "record.delete", "records.delete_all"}),
+    workers=4,
+)
 RESULTS_IMPORTS = Queue(
     "results.imports",
     frozenset({"import.uploaded", "import.resumed", "import.completed", "import.failed", "import.cancelled"}),
 )
 NOTIFIER_EVENTS = Queue(
     "notifier.events",
-    frozenset({"import.completed", "import.failed", "import.cancelled", "investigation.opened"}),
+    frozenset(
+        {
+            *("import.completed", "import.failed", "import.cancelled"),
+            *("records.changed", "records.deleted", "investigation.opened"),
+        }
+    ),
 )
 
-QUEUES = (UPLOAD_FINISH, PROCESSOR_IMPORTS, PROCESSOR_COMMANDS, RESULTS_IMPORTS, NOTIFIER_EVENTS)
+QUEUES = (
+    *(UPLOAD_FINISH, PROCESSOR_IMPORTS, PROCESSOR_COMMANDS, PROCESSOR_RECORDS),
+    *(RESULTS_IMPORTS, NOTIFIER_EVENTS),
+)
 
 
 def queues_for(event_type: str) -> tuple[Queue, ...]:

@@ -2,15 +2,23 @@
 
 A cursor is base64url of JSON `[list, position]`. A position is what the list is ordered by, of the last item shown.
 It belongs to one list; filters may change between pages, the order may not.
+
+`total` asks how many items there are in all, on whatever page one is.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Query
-from pydantic import AfterValidator, AwareDatetime, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ClauseElement
 
 from shared.contracts.problems import Unprocessable
 
@@ -22,6 +30,21 @@ Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Items on a page, a
 Cursor = Annotated[
     str | None,
     Query(max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the page before; none: the first page"),
+]
+
+# PostgreSQL's statistics may be far off, most of all where a filter leaves few: few are counted, in milliseconds.
+COUNTED_IN_AN_ESTIMATE = 10_000
+
+HowTotal = Literal["exact", "estimate"]
+Total = Annotated[
+    HowTotal | None,
+    Query(
+        description="Also say how many items match in all. `exact` counts every one, which takes longer the more there"
+        f" are; `estimate` is right up to {COUNTED_IN_AN_ESTIMATE:,}, and beyond that what the database's statistics say"
+    ),
+]
+TotalCount = Annotated[
+    int | None, Field(ge=0, description="How many items match on all pages; null unless `total` asks for it")
 ]
 
 PositionT = TypeVar("PositionT")
@@ -83,6 +106,44 @@ def page_of(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], RowT | No
     if len(rows) <= limit:
         return rows, None
     return rows[:limit], rows[limit - 1]
+
+
+async def total_of(
+    connection: AsyncConnection, query: Select[*tuple[Any, ...]], how: HowTotal | None
+) -> int | None:
+    """How many rows `query` finds, which has neither limit nor cursor; None if nobody asks."""
+    if how is None:
+        return None
+    if how == "exact":
+        return await _count(connection, query)
+    counted = await _count(connection, query.limit(COUNTED_IN_AN_ESTIMATE + 1))
+    if counted <= COUNTED_IN_AN_ESTIMATE:
+        return counted
+    return max(counted, await _planned(connection, query))
+
+
+async def _count(connection: AsyncConnection, query: Select[*tuple[Any, ...]]) -> int:
+    counted = select(func.count()).select_from(query.order_by(None).subquery())
+    return (await connection.execute(counted)).scalar_one()
+
+
+async def _planned(connection: AsyncConnection, query: Select[*tuple[Any, ...]]) -> int:
+    plan = (await connection.execute(_Explained(query.order_by(None)))).scalar_one()
+    return int(plan[0]["Plan"]["Plan Rows"])
+
+
+class _Explained(Executable, ClauseElement):
+    """The planner's view of a query, as JSON, without running it."""
+
+    inherit_cache = False
+
+    def __init__(self, query: Select[*tuple[Any, ...]]) -> None:
+        self.query = query
+
+
+@compiles(_Explained)
+def _compile_explained(explained: _Explained, compiler: SQLCompiler, **options: Any) -> str:
+    return f"EXPLAIN (FORMAT JSON) {compiler.process(explained.query, **options)}"
 
 
 def _invalid() -> Unprocessable:

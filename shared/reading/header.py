@@ -82,7 +82,7 @@ def match_header(names: Sequence[str], columns: Sequence[ColumnSpec]) -> HeaderM
     unknown: list[str] = []
     for position, name in enumerate(names):
         folded = _folded(name)
-        if folded in known and name not in REMARKS:
+        if folded in known and name.strip() not in REMARKS:
             found[known[folded]].append(position)
         elif folded:
             unknown.append(name)

@@ -72,7 +72,8 @@ def split_regular(text: str, dialect: Dialect) -> tuple[Cells, int, int] | None:
     width = bare.count(delimiter, 0, bare.index("\n")) + 1
     marked = bare.replace(delimiter, field_mark).replace("\n", field_mark + record_mark + field_mark)
     records = (len(marked) - len(bare)) // 2
-    lines = records + (line_ends("".join(pieces[1::2])) if len(pieces) > 1 else 0)
+    # With the quote between them: a CR and an LF of two fields are two line ends.
+    lines = records + (line_ends(quote.join(pieces[1::2])) if len(pieces) > 1 else 0)
     flat = _filled(marked, pieces, quote).split(field_mark)
     flat.pop()
     if not _is_even(flat, width, records, record_mark):

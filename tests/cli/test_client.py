@@ -10,23 +10,28 @@ from threading import Thread
 import pytest
 
 from shared.client import ClientError, PenstockClient, Refused, Unreachable
-from shared.client.sse import event_data
+from shared.client.sse import Event, events
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Stub:
-    """A server whose answers are scripted by path; `seen` are the requests it got, `types` what bodies were said to be."""
+    """A server whose answers are scripted by path; `seen` are the requests it got, `types` what bodies were said to be.
+
+    `last_ids` are the events that streams were asked to go on behind.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Answer]] = {}
         self.seen: list[tuple[str, bytes]] = []
         self.types: list[str | None] = []
+        self.last_ids: list[str | None] = []
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 stub.seen.append((self.path, b""))
+                stub.last_ids.append(self.headers.get("Last-Event-ID"))
                 answers = stub.answers[self.path.partition("?")[0]]
                 (answers.pop(0) if len(answers) > 1 else answers[0])(self)
 
@@ -89,7 +94,9 @@ def state(status: str, processed: int, run: int = 1) -> dict[str, object]:
 
 
 def stream(*states: dict[str, object], breaks: bool = False) -> Answer:
-    text = "".join(f"event: import\ndata: {json.dumps(each)}\n\n" for each in states).encode()
+    text = "".join(
+        f"event: import\nid: {each['rows_processed']}\ndata: {json.dumps(each)}\n\n" for each in states
+    ).encode()
 
     def send(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -177,11 +184,11 @@ def test_what_cannot_be_commanded_is_an_error(stub: Stub, client: PenstockClient
 
 
 def test_a_retried_import_is_followed_from_its_new_run(stub: Stub, client: PenstockClient) -> None:
-    stub.answers["/api/v1/imports/7"] = [
-        answer(200, state("failed", 5)),  # the processor has not heard of it yet
-        answer(200, state("processing", 5, run=2)),
+    stub.answers["/api/v1/imports/7/events"] = [
+        stream(state("failed", 5)),  # the processor has not heard of it yet
+        answer(204, b""),
+        stream(state("processing", 5, run=2), state("failed", 8, run=2)),
     ]
-    stub.answers["/api/v1/imports/7/events"] = [stream(state("failed", 5)), stream(state("failed", 8, run=2))]
 
     states = [(found["status"], found["run"]) for found in client.follow("7", beyond_run=1)]
 
@@ -209,12 +216,11 @@ def test_following_survives_a_stream_that_breaks_and_a_server_that_is_away(
     stub: Stub, client: PenstockClient
 ) -> None:
     stub.answers["/api/v1/imports/7"] = [
-        answer(200, state("pending", 0)),
         answer(503, {"code": "database_unavailable"}),
         answer(200, state("processing", 5)),
     ]
     stub.answers["/api/v1/imports/7/events"] = [
-        stream(state("processing", 3), breaks=True),
+        stream(state("pending", 0), state("processing", 3), breaks=True),
         stream(state("processing", 8), state("completed", 10)),
     ]
 
@@ -223,6 +229,17 @@ def test_following_survives_a_stream_that_breaks_and_a_server_that_is_away(
     assert states == [
         ("pending", 0), ("processing", 3), ("processing", 5), ("processing", 8), ("completed", 10),
     ]  # fmt: skip
+    assert stub.last_ids == [None, None, None, "3"]
+
+
+def test_following_takes_up_a_stream_that_a_stopping_server_ends(stub: Stub, client: PenstockClient) -> None:
+    stub.answers["/api/v1/imports/7/events"] = [
+        stream(state("processing", 3)),
+        stream(state("completed", 10)),
+    ]
+
+    assert [found["rows_processed"] for found in client.follow("7")] == [3, 10]
+    assert stub.last_ids == [None, "3"]
 
 
 def test_following_polls_where_there_is_no_stream(stub: Stub, client: PenstockClient) -> None:
@@ -242,7 +259,7 @@ def test_following_gives_up_when_nobody_answers_any_more(client: PenstockClient,
 
 
 def test_following_an_import_that_is_not_there_fails_at_once(stub: Stub, client: PenstockClient) -> None:
-    stub.answers["/api/v1/imports/7"] = [answer(404, {"code": "import_not_found"})]
+    stub.answers["/api/v1/imports/7/events"] = [answer(404, {"code": "import_not_found"})]
 
     with pytest.raises(Refused):
         list(client.follow("7"))
@@ -269,7 +286,14 @@ def test_lists_are_read_page_by_page(stub: Stub, client: PenstockClient) -> None
     ids=["named event", "two lines", "comment", "unfinished"],
 )
 def test_server_sent_events(text: str, data: list[str]) -> None:
-    assert list(event_data(text.splitlines())) == data
+    assert [event.data for event in events(text.splitlines())] == data
+
+
+def test_the_id_of_an_event_stands_until_another_comes() -> None:
+    text = "data: a\n\nid: 1\ndata: b\n\ndata: c\n\nid: 2\n\ndata: d\n\n"
+    assert list(events(text.splitlines(), "0")) == [
+        Event("a", "0"), Event("b", "1"), Event("c", "1"), Event("d", "2"),
+    ]  # fmt: skip
 
 
 def test_a_file_that_came_too_soon_is_sent_again_when_it_may(

@@ -268,7 +268,11 @@ def test_the_error_file_is_mended_and_sent_again_as_it_is(running: Up, tmp_path:
     records = list(csv.reader(errors.splitlines(), delimiter=";"))
     mended = tmp_path / "books-errors.csv"
     mended.write_text(errors.replace("106-X", "106-2"))
-    again = imported(running, mended, "--dataset", "books", "--json")
+    first = json.loads(done.stdout)["id"]
+    again = imported(running, mended, "--corrects", first, "--json")
+    with running.client() as client:
+        corrected = client.import_status(first)
+        fixed = list(client.errors(first, status="fixed"))
 
     assert done.returncode == again.returncode == 3, done.stderr + again.stderr
     assert records[0] == ["Title", "Author", "ISBN", "Year", "Shelf", "_line", "_codes", "_messages"]
@@ -280,7 +284,12 @@ def test_the_error_file_is_mended_and_sent_again_as_it_is(running: Up, tmp_path:
     assert len(records[2][6].split()) == 3
     final = json.loads(again.stdout)
     assert (final["rows_inserted"], final["rows_rejected"]) == (1, 2)
-    assert final["file_name"] == "books-errors.csv"
+    assert (final["file_name"], final["dataset"], final["corrects"]) == ("books-errors.csv", "books", first)
+    assert (corrected["rows_corrected"], corrected["errors_open"]) == (1, 2)
+    assert corrected["corrected_by"] == [final["id"]]
+    assert [(each["line_number"], each["fixed_by"]) for each in fixed] == [
+        (3, {"import_id": final["id"], "row_number": 1})
+    ]
 
 
 def test_a_failed_import_goes_on_where_it_stopped(running: Up, tmp_path: Path) -> None:

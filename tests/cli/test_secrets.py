@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.home import new_receipt_key
 from penstock.local.processes import free_port
 from penstock.registry import NAMES
 from penstock.secret_files import SecretsUnreadable, read_secret_files
@@ -17,6 +18,7 @@ AWAY = {
     "PENSTOCK_BUS_URL": f"amqp://penstock:{MARK}@127.0.0.1:1/",
     "PENSTOCK_STORE_URL": "s3://files",
     "PENSTOCK_JWT_SECRET": MARK + secrets.token_hex(32),
+    "PENSTOCK_RECEIPT_KEY": new_receipt_key(),
     "AWS_ACCESS_KEY_ID": MARK,
     "AWS_SECRET_ACCESS_KEY": MARK,
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
@@ -27,6 +29,7 @@ WRONG = {
     "away, with tracebacks": {"PENSTOCK_LOG_LEVEL": "debug"},
     "weak": {"PENSTOCK_JWT_SECRET": f"{MARK}-change-me-{MARK}-change-me"},
     "short": {"PENSTOCK_JWT_SECRET": MARK},
+    "no key": {"PENSTOCK_RECEIPT_KEY": MARK, "PENSTOCK_RECEIPT_PUBLIC_KEYS": MARK},
     "mixed up": {
         "PENSTOCK_DATABASE_URL": f"amqp://penstock:{MARK}@127.0.0.1:1/",
         "PENSTOCK_BUS_URL": f"postgresql://penstock:{MARK}@127.0.0.1:1/",
@@ -48,7 +51,12 @@ WRONG = {
 
 @pytest.mark.parametrize(
     ("service", "wrong"),
-    [(name, wrong) for name in NAMES for wrong in WRONG if name == "upload" or wrong.startswith("away")],
+    [
+        (name, wrong)
+        for name in NAMES
+        for wrong in WRONG
+        if name == ("results" if wrong == "no key" else "upload") or wrong.startswith("away")
+    ],
 )
 def test_a_start_that_fails_shows_none(service: str, wrong: str) -> None:
     done = penstock("serve", service, "--port", str(free_port()), **(AWAY | WRONG[wrong]))

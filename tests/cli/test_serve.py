@@ -11,20 +11,21 @@ from penstock.cli import SERVICES
 from penstock.local.processes import free_port
 from penstock.registry import NAMES
 from tests.cli.given import PENSTOCK, clean_environment, penstock, wait_until
-from tests.conftest import JWT_SECRET
+from tests.conftest import JWT_SECRET, RECEIPT_KEY
 
 GOOD = {
     "PENSTOCK_DATABASE_URL": "postgresql://penstock@127.0.0.1:1/penstock",
     "PENSTOCK_STORE_URL": "file:///tmp",
     "PENSTOCK_JWT_SECRET": JWT_SECRET,
+    "PENSTOCK_RECEIPT_KEY": RECEIPT_KEY,
 }
 
 
-DATABASE, STORE, SECRET = GOOD
+DATABASE, STORE, SECRET, RECEIPTS = GOOD
 NEEDED = {
     "upload": {DATABASE, STORE, SECRET},
     "processor": {DATABASE, STORE},
-    "results": {DATABASE, STORE, SECRET},
+    "results": {DATABASE, STORE, SECRET, RECEIPTS},
     "notifier": {DATABASE, SECRET},
 }
 

@@ -1,5 +1,6 @@
 """`penstock up`: from nothing to imported samples, again and again, whatever ends it."""
 
+import json
 import os
 import signal
 import stat
@@ -36,7 +37,7 @@ def test_a_new_home_gets_everything_and_the_samples(home: Path) -> None:
 def test_secrets_are_for_their_owner_only(home: Path) -> None:
     up = Up(home, "--no-samples").wait_until_ready()
 
-    for name in ("token", "jwt_secret"):
+    for name in ("token", "jwt_secret", "receipt_key"):
         assert stat.S_IMODE((home / name).stat().st_mode) == 0o600
     assert stat.S_IMODE((home / "store").stat().st_mode) == 0o700
     assert not stat.S_IMODE(home.stat().st_mode) & 0o066
@@ -46,9 +47,14 @@ def test_secrets_are_for_their_owner_only(home: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_the_second_start_keeps_token_and_samples(home: Path, number: int) -> None:
+def test_the_second_start_keeps_token_samples_and_the_key_of_receipts(
+    home: Path, number: int, tmp_path: Path
+) -> None:
     up = Up(home).wait_until_ready()
     token = up.token
+    with up.client() as client:
+        [products] = [found for found in client.imports() if found["file_name"] == "products.csv"]
+        (tmp_path / "receipt.json").write_text(json.dumps(client.receipt(products["id"])))
     assert up.stop(number) == 0
 
     again = Up(home).wait_until_ready()
@@ -57,6 +63,9 @@ def test_the_second_start_keeps_token_and_samples(home: Path, number: int) -> No
     assert again.output.count("before this start") == len(SAMPLES)
     with again.client() as client:
         assert len(list(client.imports())) == len(SAMPLES)
+    [sample] = [sample.path for sample in samples.bundled() if sample.path.name == "products.csv"]
+    verified = penstock("verify", tmp_path / "receipt.json", "--file", sample, "--url", again.url)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
     assert again.stop(number) == 0
 
 

@@ -12,6 +12,8 @@ from uuid import uuid4
 
 import httpx
 
+from penstock.home import new_receipt_key
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SERVICES = ("upload", "processor", "results", "notifier")
 VERSION = "test"  # tag of the images
@@ -121,6 +123,7 @@ def settings(project: str, port: int) -> str:
         "COMPOSE_PROJECT_NAME": project,
         "PENSTOCK_VERSION": VERSION,
         "PENSTOCK_JWT_SECRET": secrets.token_hex(32),
+        "PENSTOCK_RECEIPT_KEY": "".join(new_receipt_key().splitlines()[1:-1]),
         "PENSTOCK_PORT": str(port),
         "POSTGRES_PASSWORD": POSTGRES_PASSWORD,
         "RABBITMQ_PASSWORD": secrets.token_hex(12),

@@ -59,8 +59,30 @@ def an_event(case):
     case.headers, case.body = {}, dict(EVENT)
 
 
+def a_new_record(case):
+    digits = f"97890{next(_numbers):07}"
+    check = -sum(int(digit) * (1 + 2 * (place % 2)) for place, digit in enumerate(digits)) % 10
+    case.headers, case.body = {}, a_book(f"{digits}{check}")
+
+
+def the_record(case):
+    case.headers, case.body = {}, a_book(KNOWN["record_id"])
+
+
+def a_book(isbn):
+    return {"title": "Momo", "author": "Michael Ende", "isbn": isbn, "publication_year": 1973}
+
+
+def a_title(case):
+    case.headers, case.body = {}, {"title": f"Momo {next(_numbers)}"}
+
+
 def a_first_page(case):
     case.query = {}
+
+
+def a_part_of_the_file(case):
+    case.headers = {"Range": "bytes=0-4"}
 
 
 def as_it_is(_):
@@ -73,10 +95,17 @@ MEANT = {
     "PATCH /api/v1/tus/{upload_id}": a_part,
     "HEAD /api/v1/tus/{upload_id}": a_tus_request,
     "GET /api/v1/tus/{upload_id}": as_it_is,
+    "GET /api/v1/imports/{import_id}/file": a_part_of_the_file,
+    "HEAD /api/v1/imports/{import_id}/file": as_it_is,
+    "GET /api/v1/imports/{import_id}/rows/{row_number}/raw": as_it_is,
+    "GET /api/v1/imports/{import_id}/receipt": as_it_is,
     "POST /api/v1/webhooks": a_webhook,
     "GET /api/v1/webhooks/{webhook_id}": as_it_is,
     "GET /api/v1/webhooks/{webhook_id}/deliveries": a_first_page,
     "POST /api/v1/investigation-events": an_event,
+    "POST /api/v1/records/books": a_new_record,
+    "PUT /api/v1/records/books/{record_id}": the_record,
+    "PATCH /api/v1/records/books/{record_id}": a_title,
 }
 
 

@@ -24,6 +24,7 @@ import asyncpg
 import httpx
 from aio_pika.exceptions import ChannelNotFoundEntity
 
+from penstock.home import new_receipt_key
 from penstock.local import postgres
 from penstock.registry import MIGRATIONS, NAMES
 from shared.contracts.topology import QUEUES
@@ -33,11 +34,13 @@ from shared.platform.database import migrate_async
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_SECONDS = 60.0  # for a service to come back
 SECRET = secrets.token_hex(32)
+RECEIPT_KEY = new_receipt_key()
 SERVICE_OF = {
     "uploads": "upload",
     "tus": "upload",
     "api-keys": "upload",
     "imports": "results",
+    "receipts": "results",
     "records": "results",
     "datasets": "results",
     "webhooks": "notifier",
@@ -280,6 +283,7 @@ class Stack:
                 "PENSTOCK_DATABASE_URL": self.database_url,
                 "PENSTOCK_STORE_URL": f"file://{self.folder / 'store'}",
                 "PENSTOCK_JWT_SECRET": SECRET,
+                "PENSTOCK_RECEIPT_KEY": RECEIPT_KEY,
                 "PENSTOCK_WEBHOOK_ALLOW_PRIVATE": "true",
                 "PENSTOCK_UPLOADS_PER_MINUTE": "1000",
                 "PENSTOCK_IMPORTS_AT_ONCE": "1000",

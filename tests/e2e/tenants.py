@@ -13,11 +13,12 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from penstock.registry import MIGRATIONS, NAMES, build
 from shared.contracts.datasets import datasets
 from shared.platform.auth import create_jwt
-from shared.platform.database import role_of, tenant_role_of
+from shared.platform.database import advisory_key, role_of, tenant_role_of
 from shared.platform.service import Stopping, compose
 
 SCHEMAS = ("auth", *(schema for migrations in MIGRATIONS for schema in migrations.schemas))
@@ -30,6 +31,8 @@ RESUMABLE = {
     "Upload-Length": "10",
     "Upload-Metadata": "filename Ym9va3MuY3N2,dataset Ym9va3M=",
 }
+
+ENDLESS = "/api/v1/imports/events"
 
 Database = asyncpg.Connection
 
@@ -53,6 +56,11 @@ class Tenant:
         """A path parameter called `name` may have `value`, which is this tenant's alone."""
         self.ids[name] = value
         self.marks.add(value)
+
+    @property
+    def key(self) -> str:
+        """Of a record of theirs in each other dataset."""
+        return f"key-{self.isbn}"
 
     @property
     def books(self) -> str:
@@ -95,7 +103,7 @@ async def two_tenants(environment: dict[str, str]) -> AsyncIterator[World]:
     """The world, once all that was begun in it has ended."""
     stopping = Stopping()
     app = compose([build(name, stopping) for name in NAMES])
-    transport = httpx.ASGITransport(app)
+    transport = httpx.ASGITransport(_left_alone(app))
     async with (
         connected(environment["PENSTOCK_DATABASE_URL"]) as database,
         app.router.lifespan_context(app),
@@ -108,11 +116,27 @@ async def two_tenants(environment: dict[str, str]) -> AsyncIterator[World]:
         for tenant in (owner, stranger):
             await _settle_in(world, tenant, hook)
         await _quiet(database)
+        for tenant in (owner, stranger):
+            await _correct(world, tenant)
+        await _quiet(database)
         await database.execute("SELECT pg_advisory_lock($1)", BUSY_PROCESS)
         for tenant in (owner, stranger):
             await _be_busy(database, tenant)
             await _gather(world, tenant)
         yield world
+
+
+def _left_alone(app: FastAPI) -> ASGIApp:
+    """`app`, whose endless stream is left after a while, as by a client that has heard enough."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(0.5 if scope.get("path") == ENDLESS else None):
+                await app(scope, receive, send)
+        except TimeoutError:
+            await send({"type": "http.response.body", "body": b""})
+
+    return answer
 
 
 @asynccontextmanager
@@ -143,9 +167,24 @@ async def _settle_in(world: World, tenant: Tenant, hook: str) -> None:
     tenant.owns("upload_id", resumable.headers["location"].rpartition("/")[2])
     tenant.owns("import_id", await _uploaded(world, tenant, "books", tenant.books))
     tenant.owns("record_id", tenant.isbn)
-    for dataset in datasets().keys() - {"books"}:
-        template = await world.call(tenant, "GET", f"/api/v1/datasets/{dataset}/template.csv")
-        tenant.marks.add(await _uploaded(world, tenant, dataset, template.text))
+    await _made(world, tenant, "/api/v1/records/products", json={"sku": f"of {tenant.name}", "name": "Bolt"})
+    for dataset in datasets().values():
+        if dataset.name != "books":
+            template = await world.call(tenant, "GET", f"/api/v1/datasets/{dataset.name}/template.csv")
+            key = dataset.field(dataset.primary_key[0])
+            file = template.text.replace(key.example, tenant.key)
+            import_id = await _uploaded(world, tenant, dataset.name, file)
+            tenant.marks |= {import_id, tenant.key}
+            ids = {"quotes": f"{tenant.key}~1", "stock-codes": f"{import_id}~{tenant.key}"}
+            tenant.ids[f"{dataset.name}_record_id"] = ids.get(dataset.name, tenant.key)
+
+
+async def _correct(world: World, tenant: Tenant) -> None:
+    """Send the error file of their books again, with the ISBN of the wrong one."""
+    errors = await world.call(tenant, "GET", f"/api/v1/imports/{tenant.ids['import_id']}/errors.csv")
+    file = {"file": ("mended.csv", errors.text.replace(",1,", ",9791090636071,"), "text/csv")}
+    fields = {"corrects": tenant.ids["import_id"]}
+    tenant.marks.add((await _made(world, tenant, "/api/v1/uploads", data=fields, files=file))["id"])
 
 
 async def _made(world: World, tenant: Tenant, path: str, **request: Any) -> dict[str, Any]:
@@ -166,6 +205,7 @@ async def _quiet(database: Database) -> None:
     under_way = """
         SELECT (SELECT count(*) FROM bus.outbox)
             + (SELECT count(*) FROM notifier.deliveries WHERE status = 'pending')
+            + (SELECT count(*) FROM data.unsearched_v1)
             + (SELECT count(*) FROM results.imports WHERE status <> 'completed')
             + (SELECT count(*) FROM upload.imports u LEFT JOIN results.imports r USING (import_id) WHERE r.import_id IS NULL)
     """
@@ -189,6 +229,17 @@ async def _be_busy(database: Database, tenant: Tenant) -> None:
         tenant.name,
     )
     await database.execute("INSERT INTO upload.tenant_limits VALUES ($1, 1000, 1000)", tenant.name)
+    await database.execute(  # their files have one slice
+        "INSERT INTO processor.slice_starts SELECT import_id, 1, 100, 2 FROM processor.imports WHERE tenant = $1",
+        tenant.name,
+    )
+    for dataset in datasets():  # what is written from now on is not indexed
+        key = advisory_key(f"penstock:search:{tenant.name}:{dataset}")
+        await database.execute("SELECT pg_advisory_lock($1)", key)
+    await database.execute(
+        "INSERT INTO processor.unsearched (tenant, dataset, keys) VALUES ($1, 'products', ARRAY['nowhere'])",
+        tenant.name,
+    )
 
 
 async def _gather(world: World, tenant: Tenant) -> None:

@@ -53,6 +53,7 @@ async def known(stack, tmp_path):
     [record] = (await stack.get("/records/books"))["items"]
     return {
         "import_id": imported["id"],
+        "row_number": 1,
         "dataset": "books",
         "record_id": record["id"],
         "webhook_id": webhook["id"],
@@ -69,6 +70,7 @@ def schemathesis(stack, known):
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{stack.base('all')}/openapi.json"),
         *("--header", f"Authorization: Bearer {token()}", "--checks", ",".join(CHECKS)),
         *("--max-examples", str(EXAMPLES), "--generation-deterministic"),
+        *("--exclude-path", "/api/v1/imports/events"),  # which does not end
         *(
             "--continue-on-failure",
             "--no-shrink",
@@ -102,7 +104,7 @@ def schemathesis(stack, known):
 async def test_every_answer_is_as_described(stack, known):
     done, report = schemathesis(stack, known)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert report["operations"]["tested"] == report["operations"]["total"] > 30
+    assert report["operations"]["tested"] == report["operations"]["selected"] > 30
     assert "crashed" not in stack.log("all", most=10**8)
     # Its requests got further than to be refused.
     for table in ("upload.imports", "upload.tus_uploads", "notifier.endpoints", "auth.api_keys"):

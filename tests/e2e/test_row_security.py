@@ -13,6 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.registry import MIGRATIONS
+from shared.contracts.datasets import datasets
+from shared.contracts.record_search import search_view
 from shared.platform.database import engine_for, role_of, tenant_role_of
 from shared.platform.tenancy import tenant_reading, tenant_writing
 from tests.e2e.tenants import SCHEMAS, SERVICE_ROLES, TENANT_ROLES, Tenant, connected, tables, two_tenants
@@ -28,6 +30,10 @@ PRIVILEGES = """
         AND has_column_privilege($1, c.oid, a.attnum, p.privilege)
     ORDER BY 1, a.attnum
 """
+
+
+# Views with their owner's rights, which choose the tenant themselves: row-level security would keep them from their index.
+OWNERS_VIEWS = {view: view.removesuffix("_v1") for view in map(search_view, datasets().values())}
 
 
 @pytest.fixture
@@ -116,7 +122,9 @@ async def test_a_view_that_a_tenant_reads_has_the_readers_rights(database, role)
         " AND NOT coalesce(reloptions @> '{security_invoker=true}', false)",
         list(SCHEMAS),
     )
-    assert {row["name"] for row in found} & set(await columns_for(database, role, "SELECT")) == set()
+    assert {row["name"] for row in found} & set(await columns_for(database, role, "SELECT")) <= set(
+        OWNERS_VIEWS
+    )
 
 
 @pytest.mark.parametrize("role", [*SERVICE_ROLES, *TENANT_ROLES])
@@ -166,7 +174,8 @@ async def test_a_tenant_sees_its_own_rows_and_no_others(world, engines, subtests
                         tenants = await connection.scalars(text(f"SELECT DISTINCT tenant FROM {relation}"))
                         assert list(tenants) == [tenant.name]
                 seen += found
-            everything = await world.database.fetch(f"SELECT {listed(columns)} AS row FROM {relation} t")
+            whole = OWNERS_VIEWS.get(relation, relation)
+            everything = await world.database.fetch(f"SELECT {listed(columns)} AS row FROM {whole} t")
             assert sorted(row["row"] for row in everything) == sorted(seen)
 
 

@@ -51,7 +51,7 @@ async def test_cancel_stops_the_import_in_hand_with_the_slice_in_hand(mill):
     work = await mill.work(import_id)
     assert (work["status"], work["slice"]) == ("cancelled", 1)
     assert balance(work)["inserted"] == len(await mill.records("products"))
-    assert [event.type for event in await mill.events()] == ["import.cancelled"]
+    assert [event.type for event in await mill.events()] == ["records.changed", "import.cancelled"]
 
 
 async def test_cancel_of_an_import_that_waits_leaves_nothing_to_do(mill):

@@ -70,10 +70,10 @@ def progressed(import_id: UUID, rows: int, *, tenant: str = "acme", **data: Any)
     return event_of(ImportProgressed(**values | data), tenant=tenant, subject=import_id, service="processor")
 
 
-def resumed(import_id: UUID, run: int, *, tenant: str = "acme") -> AnyEvent:
+def resumed(import_id: UUID, run: int, *, tenant: str = "acme", **data: Any) -> AnyEvent:
     started = NOON + timedelta(minutes=run - 1)
-    data = ImportResumed(import_id=import_id, dataset="books", run=run, processing_started_at=started)
-    return _by_processor(data, import_id, tenant)
+    values = {"import_id": import_id, "dataset": "books", "run": run, "processing_started_at": started}
+    return _by_processor(ImportResumed(**values | data), import_id, tenant)
 
 
 def completed(import_id: UUID, *, tenant: str = "acme", **data: Any) -> AnyEvent:

@@ -1,10 +1,13 @@
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.results.imports.adoption import sweep
+from shared.platform import paging
 from tests.results.conftest import Results
 from tests.results.given import (
     NOON,
@@ -25,9 +28,10 @@ MEMBERS = {
     "id", "dataset", "source", "file_name", "file_size", "sha256", "status", "dry_run", "rows_detected",
     "rows_processed", "rows_inserted", "rows_updated", "rows_unchanged", "rows_duplicate", "rows_rejected",
     "percent_complete", "estimated_seconds_left", "error_code", "error_message", "uploaded_at",
-    "processing_started_at", "processing_completed_at", "links", "run",
+    "processing_started_at", "processing_completed_at", "links", "run", "rows_corrected",
 }  # fmt: skip
 DETAILS = {"options", "dialect", "explanation", "date_orders", "warnings", "error_counts", "errors_preview"}
+DETAILS |= {"corrects", "corrected_by", "errors_open"}
 
 
 async def test_an_import_is_there_before_its_event(results: Results, database: Database) -> None:
@@ -268,6 +272,8 @@ async def test_a_row_error_and_its_filters(results: Results, database: Database)
         "raw_data": "Momo,Ende,978-0,1973",
         "rule": "isbn",
         "hint": "look at the last digit",
+        "status": "open",
+        "fixed_by": None,
     }
     (ragged,) = (await results.get(path, code="ragged_row")).json()["items"]
     assert ragged["column"] is None
@@ -307,3 +313,109 @@ async def test_an_id_that_is_none_is_refused(results: Results) -> None:
 async def test_the_service_is_ready(results: Results) -> None:
     answer = await results.client.get("/health/ready")
     assert answer.status_code == 200, answer.text
+
+
+async def test_filters_of_the_list(results: Results, database: Database, happen: Happen) -> None:
+    first, second, third = uuid4(), uuid4(), uuid4()
+    await happen(
+        uploaded(first, file_name="Bücher_100%.csv"),
+        uploaded(second, file_name="BÜCHER_2.csv", uploaded_at=NOON + timedelta(days=1)),
+        uploaded(third, file_name="parts.csv", uploaded_at=NOON + timedelta(days=2)),
+        failed(second),
+        completed(third),
+    )
+
+    async def found(**filters: Any) -> list[int]:
+        page = (await results.get("/imports", **filters, total="exact")).json()
+        assert page["total"] == len(page["items"])
+        names = {str(first): 1, str(second): 2, str(third): 3}
+        return [names[item["id"]] for item in page["items"]]
+
+    assert await found(status=["failed", "completed"]) == [3, 2]
+    assert await found(file_name="bücher") == [2, 1]
+    assert await found(file_name="_1") == [1]
+    assert await found(file_name="%") == [1]
+    assert await found(file_name="x.csv") == []
+    # From a moment on, and up to another one, which is left out.
+    assert await found(uploaded_from="2026-03-02T12:00:00Z") == [3, 2]
+    assert await found(uploaded_from="2026-03-02T13:00:00.001+01:00") == [3]
+    assert await found(uploaded_to="2026-03-02T12:00:00Z") == [1]
+    assert await found(uploaded_from="2026-03-02", uploaded_to="2026-03-03") == [2]
+    assert await found(uploaded_from="2026-03-03", uploaded_to="2026-03-01") == []
+    assert await found(
+        status="failed", dataset="books", source="partner", file_name="2", uploaded_from="2026-03-01"
+    ) == [2]
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["yesterday", "2026-02-30", "2026-03-01T12:00:00", "1700000000", "20260301", "2026-W09-1", "0000-01-01"],
+)
+async def test_a_time_that_is_none_is_refused_with_an_example(results: Results, said: str) -> None:
+    answer = await results.get("/imports", uploaded_from=said)
+    assert (answer.status_code, answer.json()["code"]) == (422, "request_invalid")
+    [error] = answer.json()["errors"]
+    assert error["field"] == "query.uploaded_from"
+    assert "2026-03-01T08:30:00Z" in error["message"]
+
+
+async def test_how_many_there_are_is_told_where_it_is_asked(
+    results: Results, database: Database, happen: Happen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await happen(*(uploaded(uuid4()) for _ in range(3)), uploaded(uuid4(), tenant="other"))
+    await database.uploaded_import(uploaded_at=datetime.now(UTC))
+    assert (await results.get("/imports")).json()["total"] is None
+    for how in ("exact", "estimate"):
+        page = (await results.get("/imports", limit=1, total=how)).json()
+        assert page["total"] == 4
+        second = (await results.get("/imports", limit=1, total=how, cursor=page["next_cursor"])).json()
+        assert second["total"] == 4
+    monkeypatch.setattr(paging, "COUNTED_IN_AN_ESTIMATE", 2)
+    assert (await results.get("/imports", total="estimate")).json()["total"] >= 3
+    assert (await results.get("/imports", total="about")).status_code == 422
+
+
+async def test_the_list_has_imports_that_no_event_has_told_of(
+    results: Results, database: Database, happen: Happen
+) -> None:
+    """Each once, whether nothing has arrived, progress alone, or all; and in the order of the list."""
+    now = datetime.now(UTC)
+    ids = [await database.uploaded_import(uploaded_at=now - timedelta(seconds=n)) for n in range(6)]
+    await database.uploaded_import(tenant="other", uploaded_at=now)
+    await happen(progressed(ids[1], 30), uploaded(ids[2], uploaded_at=now - timedelta(seconds=2)))
+    await happen(completed(ids[4]))
+    seen: list[tuple[str, str]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = (await results.get("/imports", limit=2, **cursor)).json()
+        seen += [(item["id"], item["status"]) for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    states = ["pending", "processing", "pending", "pending", "completed", "pending"]
+    assert seen == [(str(i), state) for i, state in zip(ids, states, strict=True)]
+    pending = (await results.get("/imports", status="pending", file_name="BOOKS")).json()["items"]
+    assert [item["id"] for item in pending] == [str(ids[n]) for n in (0, 2, 3, 5)]
+
+
+async def test_an_import_whose_event_never_comes_is_adopted(
+    results: Results, engine: AsyncEngine, database: Database, happen: Happen
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=30)
+    lost, overtaken, told = [await database.uploaded_import(uploaded_at=long_ago) for _ in range(3)]
+    await happen(progressed(overtaken, 30), uploaded(told, uploaded_at=long_ago), completed(told))
+    assert len((await results.get("/imports")).json()["items"]) == 1
+    swept = await sweep(engine, None)
+    found = {item["id"]: item for item in (await results.get("/imports")).json()["items"]}
+    assert {name: item["status"] for name, item in found.items()} == {
+        str(lost): "pending", str(overtaken): "processing", str(told): "completed",
+    }  # fmt: skip
+    # What is older than the last sweep was there then.
+    await database.connection.execute("DELETE FROM results.imports WHERE import_id = $1", lost)
+    recent = await database.uploaded_import(uploaded_at=datetime.now(UTC) - timedelta(minutes=2))
+    await sweep(engine, swept)
+    listed = {item["id"] for item in (await results.get("/imports")).json()["items"]}
+    assert listed == {str(recent), str(overtaken), str(told)}
+    # The event comes after all, and the import goes on.
+    await happen(uploaded(recent), completed(recent))
+    assert (await results.get(f"/imports/{recent}")).json()["status"] == "completed"

@@ -1,27 +1,28 @@
-"""Server-Sent Events, from a real server: live, shared, and ending when they must."""
+"""Server-Sent Events of one import, from a real server: live, shared, and ending when they must."""
 
 import asyncio
 import json
-import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import event as database_event
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.results.imports.resources import Import, links_of
-from services.results.imports.stream import POLL_SECONDS, EventStream, Watches
+from services.results.imports import queries
+from services.results.imports.feed import POLL_SECONDS
+from services.results.imports.states import State, state_of
+from services.results.imports.stream import EventStream, Watches
 from shared.platform.bus import Bus
 from shared.platform.service import Stopping
 from tests.results.conftest import Results
 from tests.results.given import (
-    NOON,
-    SHA256,
     Database,
     cancelled,
     completed,
@@ -31,21 +32,9 @@ from tests.results.given import (
     resumed,
     uploaded,
 )
+from tests.results.listening import Listener, listening, serving
 
 Happen = Callable[..., Awaitable[None]]
-
-
-@asynccontextmanager
-async def serving(app: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    """`app` on a port of its own, its lifespan left to the test."""
-    monkeypatch.setattr(uvicorn.Server, "capture_signals", nullcontext)
-    config = uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=2)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(config)
-        task = asyncio.create_task(server.serve(sockets=[listening]))
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        await task
 
 
 @pytest.fixture
@@ -53,42 +42,6 @@ async def address(results: Results, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     """Where the running service is."""
     async with serving(results.app, monkeypatch) as url:
         yield url
-
-
-class Listener:
-    """One client of `/events`: what it has been told, and when (seconds of the monotonic clock)."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-        self._lines = response.aiter_lines()
-
-    async def next(self, seconds: float = 5.0) -> dict[str, Any] | None:
-        """The next event; None at the stream's end."""
-        event: dict[str, Any] = {}
-        async with asyncio.timeout(seconds):
-            async for line in self._lines:
-                if not line:
-                    return event
-                name, _, value = line.partition(": ")
-                event[name] = json.loads(value) if name == "data" else value
-        return None
-
-    async def rest(self) -> list[dict[str, Any]]:
-        events = []
-        while event := await self.next():
-            events.append(event)
-        return events
-
-
-@asynccontextmanager
-async def listening(results: Results, address: str, import_id: UUID) -> AsyncIterator[Listener]:
-    async with (
-        httpx.AsyncClient(base_url=address, headers=headers(results.secret), timeout=10) as client,
-        client.stream("GET", f"/api/v1/imports/{import_id}/events") as response,
-    ):
-        assert response.status_code == 200
-        assert response.headers["content-type"].startswith("text/event-stream")
-        yield Listener(response)
 
 
 async def test_from_the_upload_to_the_end(
@@ -233,77 +186,108 @@ async def test_a_stream_needs_a_token_in_the_header(results: Results, address: s
     assert answer.status_code == 401
 
 
-def shown(import_id: UUID, rows: int = 0, status: Any = "processing", run: int = 1) -> Import:
-    counts = dict.fromkeys(("inserted", "updated", "unchanged", "duplicate", "rejected"), 0)
-    return Import(
-        id=import_id, dataset="books", source=None, file_name="books.csv", file_size=1, sha256=SHA256,
-        status=status, dry_run=False, run=run, rows_detected=100, rows_processed=rows, percent_complete=rows,
-        **{f"rows_{name}": count for name, count in counts.items()}, estimated_seconds_left=None,
-        error_code=None, error_message=None, uploaded_at=NOON, processing_started_at=NOON,
-        processing_completed_at=None, links=links_of(import_id),
-    )  # fmt: skip
+async def test_who_comes_again_is_told_the_present_state_at_once(
+    results: Results, address: str, happen: Happen
+) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), progressed(import_id, 30))
+    async with listening(results, address, import_id) as listener:
+        event = await listener.next(1.0)
+        assert event is not None
+        assert int(event["retry"]) >= 1000
+    await happen(progressed(import_id, 60))
+    for last_event_id in (event["id"], "1-processing-60", "nonsense"):
+        async with listening(results, address, import_id, last_event_id=last_event_id) as listener:
+            again = await listener.next(1.0)
+            assert again is not None
+            assert again["data"]["rows_processed"] == 60
 
 
-class Source:
-    """A read model of one import that counts how often it is asked."""
+async def test_who_was_told_the_end_is_told_not_to_come_again(
+    results: Results, address: str, happen: Happen
+) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), failed(import_id))
+    given = headers(results.secret) | {"Last-Event-ID": "1-failed-40"}
+    async with httpx.AsyncClient(base_url=address, headers=given) as client:
+        assert (await client.get(f"/api/v1/imports/{import_id}/events")).status_code == 204
+    await happen(resumed(import_id, 2))
+    async with listening(results, address, import_id, last_event_id="1-failed-40") as listener:
+        event = await listener.next(1.0)
+    assert event is not None
+    assert event["data"]["run"] == 2
 
-    def __init__(self) -> None:
-        self.id = uuid4()
-        self.now = shown(self.id)
-        self.asked = 0
-        self.broken = False
 
-    async def load(self, tenant: str, import_id: UUID) -> Import:
-        self.asked += 1
-        if self.broken:
-            raise ConnectionError("the database is away")
-        return self.now
+async def present(engine: AsyncEngine, import_id: UUID) -> State:
+    async with engine.connect() as connection:
+        return state_of(await queries.import_row(connection, "acme", import_id), datetime.now(UTC))
 
 
-async def told(watches: Watches, source: Source) -> list[dict[str, Any]]:
-    frames = [frame async for frame in watches.follow("acme", source.now)]
+async def told(watches: Watches, current: State) -> list[dict[str, Any]]:
+    frames = [frame async for frame in watches.follow("acme", current)]
     return [json.loads(frame.split(b"data: ")[1]) for frame in frames]
 
 
-async def test_all_listeners_of_an_import_share_one_poll() -> None:
-    source = Source()
-    watches = Watches(source.load, Stopping())
+@contextmanager
+def counted(engine: AsyncEngine) -> Iterator[list[float]]:
+    """When something was looked for in the read model."""
+    looks: list[float] = []
+
+    def note(*arguments: Any) -> None:
+        if "changed_at" in arguments[2]:
+            looks.append(time.monotonic())
+
+    database_event.listen(engine.sync_engine, "before_cursor_execute", note)
+    yield looks
+    database_event.remove(engine.sync_engine, "before_cursor_execute", note)
+
+
+async def test_all_listeners_of_a_tenant_share_one_poll(engine: AsyncEngine, happen: Happen) -> None:
+    imports = [uuid4() for _ in range(5)]
+    await happen(*(uploaded(import_id) for import_id in imports))
+    states = [await present(engine, import_id) for import_id in imports]
+    watches = Watches(engine, Stopping())
     async with watches.running():
-        listeners = [asyncio.create_task(told(watches, source)) for _ in range(200)]
-        began = time.monotonic()
-        while source.asked < 2:
-            await asyncio.sleep(0.05)
-        polls = (time.monotonic() - began) / POLL_SECONDS
-        assert source.asked <= polls + 1, "one poll each half second, not one for each listener"
-        assert watches.watched == 1
-        source.now = shown(source.id, 100, "completed")
-        watches.wake("acme", source.id)
+        with counted(engine) as looks:
+            listeners = [asyncio.create_task(told(watches, states[number % 5])) for number in range(200)]
+            await asyncio.sleep(1.2)
+            assert len(looks) <= 1.2 / POLL_SECONDS + 1, (
+                "one look each half second, not one for each listener"
+            )
+            assert watches.watched == 1
+        await happen(*(completed(import_id) for import_id in imports))
         ends = await asyncio.gather(*listeners)
     assert {events[-1]["status"] for events in ends} == {"completed"}
     assert watches.watched == 0
 
 
-async def test_nobody_polls_after_the_last_listener_has_gone() -> None:
-    source = Source()
-    watches = Watches(source.load, Stopping())
+async def test_nobody_polls_after_the_last_listener_has_gone(engine: AsyncEngine, happen: Happen) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id))
+    watches = Watches(engine, Stopping())
     async with watches.running():
-        listener = asyncio.create_task(told(watches, source))
+        listener = asyncio.create_task(told(watches, await present(engine, import_id)))
         await asyncio.sleep(0.1)
         listener.cancel()
         await asyncio.wait([listener])
         assert watches.watched == 0
-        await asyncio.sleep(0.6)
-        assert source.asked == 0
+        with counted(engine) as looks:
+            await asyncio.sleep(0.7)
+        assert looks == []
 
 
-async def test_a_client_that_disconnects_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Source()
-    watches = Watches(source.load, Stopping())
+async def test_a_client_that_disconnects_is_forgotten(
+    engine: AsyncEngine, happen: Happen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id))
+    current = await present(engine, import_id)
+    watches = Watches(engine, Stopping())
     app = FastAPI()
 
     @app.get("/events")
     async def follow() -> EventStream:
-        return EventStream(watches.follow("acme", source.now))
+        return EventStream(watches.follow("acme", current))
 
     async with watches.running(), serving(app, monkeypatch) as url:
         async with httpx.AsyncClient(base_url=url) as client, client.stream("GET", "/events") as response:
@@ -314,40 +298,45 @@ async def test_a_client_that_disconnects_is_forgotten(monkeypatch: pytest.Monkey
                 await asyncio.sleep(0.01)
 
 
-async def test_a_database_that_is_away_for_a_while_ends_no_stream() -> None:
-    source = Source()
-    watches = Watches(source.load, Stopping())
+async def test_a_database_that_is_away_for_a_while_ends_no_stream(
+    engine: AsyncEngine, database: Database, happen: Happen
+) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), progressed(import_id, 10))
+    watches = Watches(engine, Stopping())
     async with watches.running():
-        source.broken = True
-        listener = asyncio.create_task(told(watches, source))
+        listener = asyncio.create_task(told(watches, await present(engine, import_id)))
+        await database.connection.execute("ALTER TABLE results.imports RENAME TO away")
         await asyncio.sleep(1.1)
-        source.broken, source.now = False, shown(source.id, 100, "completed")
+        await database.connection.execute("ALTER TABLE results.away RENAME TO imports")
+        await happen(completed(import_id))
         events = await listener
     assert [event["status"] for event in events] == ["processing", "processing", "completed"]
 
 
-async def test_a_stream_never_goes_backwards() -> None:
-    source = Source()
-    source.now = shown(source.id, 50)
-    watches = Watches(source.load, Stopping())
+async def test_a_stream_never_goes_backwards(engine: AsyncEngine, database: Database, happen: Happen) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), progressed(import_id, 50))
+    watches = Watches(engine, Stopping())
+
+    async def becomes(**values: Any) -> None:
+        changes = ", ".join(f"{name} = ${number}" for number, name in enumerate(values, 2))
+        await database.connection.execute(
+            f"UPDATE results.imports SET {changes} WHERE import_id = $1", import_id, *values.values()
+        )
+        watches.wake("acme", import_id)
+        await asyncio.sleep(0.2)
+
     async with watches.running():
-        listener = asyncio.create_task(told(watches, source))
+        listener = asyncio.create_task(told(watches, await present(engine, import_id)))
         await asyncio.sleep(0.1)
-        for stale in (shown(source.id, 20), shown(source.id, 0, "pending"), shown(source.id, 60)):
-            source.now = stale
-            watches.wake("acme", source.id)
-            await asyncio.sleep(0.1)
+        await becomes(rows_processed=20)
+        await becomes(rows_processed=0, status="pending")
+        await becomes(rows_processed=60, status="processing")
         # A retry's counts may be lower; what is still heard of the run before is then old.
-        for state in (shown(source.id, 10, run=2), shown(source.id, 70, "failed")):
-            source.now = state
-            watches.wake("acme", source.id)
-            await asyncio.sleep(0.1)
-        source.now = shown(source.id, 100, "completed", run=2)
-        watches.wake("acme", source.id)
+        await becomes(run=2, rows_processed=10)
+        await becomes(run=1, rows_processed=70)
+        await happen(completed(import_id, run=2))
         events = await listener
-    assert [(event["run"], event["rows_processed"]) for event in events] == [
-        (1, 50),
-        (1, 60),
-        (2, 10),
-        (2, 100),
-    ]
+    seen = dict.fromkeys((event["run"], event["rows_processed"]) for event in events)
+    assert list(seen) == [(1, 50), (1, 60), (2, 10), (2, 100)]

@@ -15,6 +15,7 @@ def test_every_option_and_every_override_is_a_field():
         "dataset",
         "data_source_name",
         "force",
+        "corrects",
         *ImportOptions.model_fields,
         *DialectOverrides.model_fields,
     }

@@ -19,7 +19,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from obstore.store import S3Store
 
+from penstock.registry import build
 from shared.platform.objects import FORMS, Objects, StoreUrlInvalid
+from shared.platform.service import Stopping, compose
 from tests.e2e.stack import free_port
 from tests.upload.conftest import BOOKS, bearer, running
 from tests.upload.test_process import LINE, MIB, Process, eventually, request_head
@@ -176,6 +178,24 @@ async def test_a_file_that_is_refused_leaves_nothing(upload, s3, database):
     assert (response.status_code, response.json()["code"]) == (413, "file_too_large")
     assert await s3.is_empty()
     assert set((await noted(database)).values()) == {0}
+
+
+async def test_the_original_file_and_its_parts_come_from_the_bucket(upload, s3, database):
+    content = HEADER + LINE * (5 * MIB // len(LINE))
+    import_id = (await upload.raw(content)).json()["id"]
+    path = f"/api/v1/imports/{import_id}/file"
+    app = compose([build("results", Stopping())])
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app)) as client,
+    ):
+        client.base_url, client.headers = "http://results", bearer(upload.secret, "imports:read")
+        assert (await client.get(path)).content == content
+        part = await client.get(path, headers={"Range": f"bytes={3 * MIB}-{3 * MIB + 9}"})
+        assert (part.status_code, part.content) == (206, content[3 * MIB : 3 * MIB + 10])
+        await Objects(f"s3://{s3.bucket}").delete(f"uploads/{import_id}")
+        gone = await client.get(path)
+        assert (gone.status_code, gone.json()["code"]) == (404, "file_not_found")
 
 
 async def test_clients_that_go_away_and_a_process_that_stops_leave_nothing(

@@ -12,11 +12,11 @@ from typing import Protocol
 from services.processor.checking import isbn
 from services.processor.checking.dates import Dates
 from services.processor.checking.faults import Result
-from services.processor.checking.keys import SEPARATOR
 from services.processor.checking.texts import SPREADSHEET_NUMBER, Texts
 from services.processor.checking.values import Read, isbn_fault, missing, scalar, whole
 from shared.contracts.datasets import DatasetField
 from shared.contracts.options import DateOrder
+from shared.contracts.record_keys import SEPARATOR
 
 MEMO_VALUES = 20_000  # some 5 MB; more distinct values hardly come again within a batch or two
 MEMO_LENGTH = 100  # characters of a value worth keeping

@@ -1,12 +1,10 @@
 """The keys that records are compared by."""
 
-import unicodedata
 from collections.abc import Sequence
 from typing import cast
 
 from shared.contracts.datasets import Dataset
-
-SEPARATOR = "\x1f"  # U+001F, information separator one: between the parts of a key, and in none of them
+from shared.contracts.record_keys import SEPARATOR, folded
 
 
 def keys_of(dataset: Dataset, *parts: Sequence[str | None]) -> Sequence[str | None]:
@@ -21,14 +19,8 @@ def keys_of(dataset: Dataset, *parts: Sequence[str | None]) -> Sequence[str | No
 def _folded(keys: Sequence[str | None]) -> Sequence[str | None]:
     """Canonical caseless matching (Unicode Standard, D145)."""
     if None in keys:
-        return [key and _fold(key) for key in keys]
+        return [key and folded(key) for key in keys]
     present = cast("Sequence[str]", keys)
     if all(map(str.isascii, present)):
         return list(map(str.lower, present))  # the same, for ASCII
-    return list(map(_fold, present))
-
-
-def _fold(key: str) -> str:
-    if key.isascii():
-        return key.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", key).casefold())
+    return list(map(folded, present))

@@ -5,9 +5,9 @@ import unicodedata
 from collections.abc import Iterator
 
 from services.processor.checking.faults import Fault, Result, shown
-from services.processor.checking.keys import SEPARATOR
 from services.processor.checking.named import NAMED
 from shared.contracts.datasets import DatasetField
+from shared.contracts.record_keys import SEPARATOR
 
 # What spreadsheets and data frames make of a long number: 9.78352E+12. An article number like 12E3 is none of these.
 SPREADSHEET_NUMBER = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+[0-9]{2,3}")

@@ -1,21 +1,23 @@
 """HTTP: why records were not loaded."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.results.downloads import attachment, begun
 from services.results.errors import queries
-from services.results.errors.resources import RowErrorPage
+from services.results.errors.repository import Filters
+from services.results.errors.resources import ErrorSummary, RowErrorPage, RowErrorStatus
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
 from shared.platform.objects import Objects
-from shared.platform.paging import Cursor, Limit, StorableText
+from shared.platform.paging import Cursor, Limit, StorableText, Total
 from shared.platform.tenancy import tenant_reading
+
+MAX_TEXT = 200  # characters to look for
 
 _ERRORS_CSV: dict[int | str, dict[str, Any]] = {
     200: {
@@ -41,14 +43,38 @@ def errors_router(engine: AsyncEngine, auth: Authenticator, objects: Objects) ->
         caller: Annotated[Principal, reader],
         code: Annotated[StorableText | None, Query(description="Only errors with this code")] = None,
         column: Annotated[StorableText | None, Query(description="Only errors of this column")] = None,
+        text: Annotated[
+            StorableText | None,
+            Query(
+                description="Only errors with this in their value, message or record, in whatever case",
+                min_length=1,
+                max_length=MAX_TEXT,
+            ),
+        ] = None,
+        status: Annotated[
+            RowErrorStatus | None,
+            Query(description="Only errors that are open, or that a later import has fixed"),
+        ] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        total: Total = None,
     ) -> RowErrorPage:
-        equal = _given(code=code, column_name=column)
+        """Those that are kept: the first 10,000 of an import, unless the processor is set otherwise. `errors.csv` has all."""
+        filters = Filters(code, column, text, status)
         async with tenant_reading(engine, caller.tenant) as connection:
             return await queries.list_row_errors(
-                connection, caller.tenant, import_id, equal=equal, cursor=cursor, limit=limit
+                connection, caller.tenant, import_id, filters, cursor=cursor, limit=limit, total=total
             )
+
+    @router.get(
+        "/{import_id}/errors/summary",
+        summary="The row errors of an import by what they are, with examples and the likely cause",
+        responses=problem_responses(401, 403, 404, 422, 503),
+    )
+    async def get_errors_summary(import_id: UUID, caller: Annotated[Principal, reader]) -> ErrorSummary:
+        """One group for each code and column. While the import runs, what there is so far."""
+        async with tenant_reading(engine, caller.tenant) as connection:
+            return await queries.get_summary(connection, caller.tenant, import_id)
 
     @router.get(
         "/{import_id}/errors.csv",
@@ -59,31 +85,15 @@ def errors_router(engine: AsyncEngine, auth: Authenticator, objects: Objects) ->
     async def get_errors_csv(import_id: UUID, caller: Annotated[Principal, reader]) -> StreamingResponse:
         """The bad records as they came, and behind them `_line`, `_codes` and `_messages`, which uploads pass over.
 
+        Corrected, it may be uploaded as it is with `corrects`: the records that are loaded then close their row errors. A
+        cell that a spreadsheet would run as a formula has an apostrophe before it, which the upload takes off again.
+
         Complete, however many there are; while the import runs, what there is so far.
         """
         async with tenant_reading(engine, caller.tenant) as connection:
             file = await queries.get_error_file(connection, caller.tenant, import_id)
-        chunks = file.chunks(objects)
-        first = await anext(chunks)  # what is wrong with the store is said before the answer begins
-        headers = {"Content-Disposition": _attachment(file.name), "Content-Length": str(file.size)}
-        return StreamingResponse(
-            _resumed(first, chunks), media_type="text/csv; charset=utf-8", headers=headers
-        )
+        chunks = await begun(file.chunks(objects))
+        headers = {"Content-Disposition": attachment(file.name), "Content-Length": str(file.size)}
+        return StreamingResponse(chunks, media_type="text/csv; charset=utf-8", headers=headers)
 
     return router
-
-
-async def _resumed(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
-
-
-def _attachment(name: str) -> str:
-    """`Content-Disposition` for a download called `name`, whatever characters that has (RFC 6266, appendix D)."""
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\%' else "_" for c in name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
-
-
-def _given(**filters: str | None) -> dict[str, str]:
-    return {name: value for name, value in filters.items() if value is not None}

@@ -1,17 +1,21 @@
 """HTTP: what became of imports."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Header, Query, Response
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.results.imports import queries
+from services.results.imports.feed import OPEN_SHOWN
+from services.results.imports.filters import Filters, RequestedMoment
 from services.results.imports.resources import ImportDetail, ImportPage, Status
-from services.results.imports.stream import STREAM_HEADERS, EventStream, Watches
+from services.results.imports.states import moment_in
+from services.results.imports.stream import QUIET_SECONDS, STREAM_HEADERS, EventStream, Wanted, Watches
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
-from shared.platform.paging import Cursor, Limit, StorableText
+from shared.platform.paging import Cursor, Limit, StorableText, Total
 from shared.platform.tenancy import tenant_reading
 
 _EVENT = {
@@ -23,16 +27,42 @@ _EVENT = {
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
 }
-_EVENTS: dict[int | str, dict[str, Any]] = {
+_STREAM = {"text/event-stream": {"itemSchema": _EVENT}}  # as OpenAPI 3.2 has it, and FastAPI writes it
+_EVENTS_OF_ONE: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Server-Sent Events named `import`: each carries the import as `GET /imports/{import_id}`"
-        " gives it, without what only that tells (`options` to `errors_preview`). The last one has the status"
-        " `completed`, `failed` or `cancelled`.",
-        "content": {
-            "text/event-stream": {"itemSchema": _EVENT}
-        },  # as OpenAPI 3.2 has it, and FastAPI writes it
+        "description": "Server-Sent Events named `import`: each carries the import as `GET /imports` lists it, but for"
+        " `rows_corrected`, which may change after the end. The first one comes at once, then"
+        " one with each change, and at least one a second. The last one has the status `completed`, `failed` or"
+        " `cancelled`. The stream may end before that, when a process of ours stops: connect again.",
+        "content": _STREAM,
+    },
+    204: {
+        "description": "`Last-Event-ID` names the end of the import: there is nothing more to tell."
+        " An `EventSource` then stops connecting again."
+    },
+}
+_EVENTS_OF_ALL: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-Sent Events named `import`, each with an import as `GET /imports` lists it, but for"
+        " `rows_corrected`. First come"
+        f" those that have not ended, newest first, {OPEN_SHOWN} at most"
+        " (`GET /imports?status=pending&status=processing` lists all of them); then one with each change of any import,"
+        " its upload and its end too, until the client goes; what changes faster than a client reads, it is told"
+        " the newest of. A comment comes each second while an import is processed and nothing changes, else each"
+        f" {QUIET_SECONDS:.0f} s. The stream ends when a process of ours stops, and for a client that did not read for"
+        " long: connect again.",
+        "content": _STREAM,
     }
 }
+
+LastEventId = Annotated[
+    str | None,
+    Header(
+        alias="Last-Event-ID",
+        description="The `id` of the last event that came before the connection broke; an `EventSource` sends it by"
+        " itself. What is no such id counts as none.",
+    ),
+]
 
 
 def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches) -> APIRouter:
@@ -44,17 +74,53 @@ def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches) -
     async def list_imports(
         *,
         caller: Annotated[Principal, reader],
-        status: Annotated[Status | None, Query(description="Only imports with this status")] = None,
+        status: Annotated[
+            list[Status] | None,
+            Query(description="Only imports with this status; may be given more than once, for any of them"),
+        ] = None,
         dataset: Annotated[StorableText | None, Query(description="Only files of this dataset")] = None,
         source: Annotated[StorableText | None, Query(description="Only files of this source")] = None,
+        uploaded_from: Annotated[
+            RequestedMoment | None,
+            Query(description="Only files uploaded at this moment or later; a date is its midnight in UTC"),
+        ] = None,
+        uploaded_to: Annotated[
+            RequestedMoment | None,
+            Query(
+                description="Only files uploaded before this moment; a date is its midnight in UTC, so that day is left out"
+            ),
+        ] = None,
+        file_name: Annotated[
+            StorableText | None,
+            Query(description="Only files with this in their name, in whatever case", max_length=255),
+        ] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        total: Total = None,
     ) -> ImportPage:
-        equal = _given(status=status, dataset=dataset, source=source)
+        filters = Filters(tuple(status or ()), dataset, source, uploaded_from, uploaded_to, file_name)
         async with tenant_reading(engine, caller.tenant) as connection:
             return await queries.list_imports(
-                connection, caller.tenant, equal=equal, cursor=cursor, limit=limit
+                connection, caller.tenant, filters, cursor=cursor, limit=limit, total=total
             )
+
+    @router.get(
+        "/events",
+        summary="Follow all imports live (Server-Sent Events)",
+        description="With `Last-Event-ID`, what has changed since that event comes as well, behind the imports that have"
+        " not ended. Some of it may have come before: an event tells how an import stands, so that twice is as good as once.",
+        response_class=EventStream,
+        responses=_EVENTS_OF_ALL | problem_responses(401, 403, 422, 503),
+    )
+    async def follow_all_imports(
+        caller: Annotated[Principal, reader],
+        dataset: Annotated[StorableText | None, Query(description="Only files of this dataset")] = None,
+        source: Annotated[StorableText | None, Query(description="Only files of this source")] = None,
+        last_event_id: LastEventId = None,
+    ) -> EventStream:
+        events = watches.follow_all(caller.tenant, Wanted(dataset, source), moment_in(last_event_id))
+        # Read before the answer begins: what goes wrong can then still be answered.
+        return EventStream(_all_of(await anext(events), events), headers=STREAM_HEADERS)
 
     @router.get(
         "/{import_id}",
@@ -69,15 +135,20 @@ def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches) -
         "/{import_id}/events",
         summary="Follow an import live (Server-Sent Events)",
         response_class=EventStream,
-        responses=_EVENTS | problem_responses(401, 403, 404, 422, 503),
+        responses=_EVENTS_OF_ONE | problem_responses(401, 403, 404, 422, 503),
     )
-    async def follow_import(import_id: UUID, caller: Annotated[Principal, reader]) -> EventStream:
-        async with tenant_reading(engine, caller.tenant) as connection:
-            current = await queries.get_import(connection, caller.tenant, import_id)
+    async def follow_import(
+        import_id: UUID, caller: Annotated[Principal, reader], last_event_id: LastEventId = None
+    ) -> Response:
+        current = await watches.present(caller.tenant, import_id)
+        if current.has_ended and last_event_id == current.event_id:
+            return Response(status_code=204)
         return EventStream(watches.follow(caller.tenant, current), headers=STREAM_HEADERS)
 
     return router
 
 
-def _given(**filters: str | None) -> dict[str, str]:
-    return {name: value for name, value in filters.items() if value is not None}
+async def _all_of(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for frame in rest:
+        yield frame

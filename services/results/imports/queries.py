@@ -1,6 +1,5 @@
 """The verb of imports: answer what became of them. All for one tenant."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -9,26 +8,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.results.cursors import import_cursors
 from services.results.errors import repository as row_errors
 from services.results.imports import repository
+from services.results.imports.filters import Filters
 from services.results.imports.resources import (
     ERRORS_PREVIEWED,
-    Import,
     ImportDetail,
     ImportPage,
     import_detail_of,
-    import_of,
+    listed_import_of,
 )
 from services.results.tables import AnyRow
 from shared.contracts.problems import NotFound
-from shared.platform.paging import page_of
-
-
-async def get_import(connection: AsyncConnection, tenant: str, import_id: UUID) -> Import:
-    """The import as it stands.
-
-    Raises:
-        NotFound: `import_not_found`.
-    """
-    return import_of(await import_row(connection, tenant, import_id), datetime.now(UTC))
+from shared.platform.paging import HowTotal, page_of, total_of
 
 
 async def get_import_detail(connection: AsyncConnection, tenant: str, import_id: UUID) -> ImportDetail:
@@ -44,7 +34,10 @@ async def get_import_detail(connection: AsyncConnection, tenant: str, import_id:
         upload=await repository.find_upload(*this),
         work=await repository.find_work(*this),
         error_counts=await row_errors.list_error_counts(*this),
-        errors=await row_errors.list_row_errors(*this, equal={}, after=None, limit=ERRORS_PREVIEWED),
+        errors=await row_errors.list_row_errors(
+            *this, row_errors.Filters(), after=None, limit=ERRORS_PREVIEWED
+        ),
+        corrections=(await row_errors.list_corrections(connection, tenant, [import_id])).get(import_id, {}),
         now=datetime.now(UTC),
     )
 
@@ -52,10 +45,11 @@ async def get_import_detail(connection: AsyncConnection, tenant: str, import_id:
 async def list_imports(
     connection: AsyncConnection,
     tenant: str,
+    filters: Filters,
     *,
-    equal: Mapping[str, str],
     cursor: str | None,
     limit: int,
+    total: HowTotal | None,
 ) -> ImportPage:
     """A page of imports, newest first.
 
@@ -63,12 +57,14 @@ async def list_imports(
         Unprocessable: `cursor_invalid`.
     """
     after = import_cursors.decode("imports", cursor)
-    rows = await repository.list_imports(connection, tenant, equal=equal, after=after, limit=limit + 1)
+    rows = await repository.list_imports(connection, tenant, filters, after=after, limit=limit + 1)
     now = datetime.now(UTC)
     page, last = page_of(rows, limit)
+    corrections = await row_errors.list_corrections(connection, tenant, [row.import_id for row in page])
     return ImportPage(
-        items=[import_of(row, now) for row in page],
+        items=[listed_import_of(row, now, corrections.get(row.import_id, {})) for row in page],
         next_cursor=last and import_cursors.encode("imports", (last.uploaded_at, last.import_id)),
+        total=await total_of(connection, repository.matching(tenant, filters), total),
     )
 
 

@@ -1,7 +1,7 @@
 """What the API shows of imports, made from rows. Pure: the present time is an argument."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -10,8 +10,10 @@ from pydantic import BaseModel, Field
 
 from services.results.errors.resources import ErrorCount, RowError, row_error_of
 from services.results.tables import AnyRow
+from shared.contracts.datasets import row_errors_in
 from shared.contracts.dialect import Dialect, DialectExplanation
 from shared.contracts.options import ImportOptions
+from shared.platform.paging import TotalCount
 
 Status = Literal["pending", "processing", "completed", "failed", "cancelled"]
 ENDED: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
@@ -25,6 +27,7 @@ class Links(BaseModel):
     events: str
     errors: str
     errors_csv: str
+    file: str
     receipt: str
 
 
@@ -68,9 +71,22 @@ class Remark(BaseModel):
     message: str
 
 
-class ImportDetail(Import):
+class ListedImport(Import):
+    """An import with what was loaded after corrections."""
+
+    rows_corrected: int = Field(
+        description="Records with row errors that imports which correct this one have loaded since"
+    )
+
+
+class ImportDetail(ListedImport):
     """An import with how its file is read, what was asked of it, and what is wrong with its records."""
 
+    errors_open: int = Field(
+        description="Records with row errors that no later import has loaded; 0 when all are corrected"
+    )
+    corrected_by: list[UUID] = Field(description="The imports that have loaded records in place of these")
+    corrects: UUID | None = Field(description="The import whose row errors this one mends")
     options: ImportOptions = Field(description="As the upload asked")
     dialect: Dialect | None = Field(description="How the file is written")
     explanation: DialectExplanation | None = Field(description="Why it is read so")
@@ -81,13 +97,19 @@ class ImportDetail(Import):
 
 
 class ImportPage(BaseModel):
-    items: list[Import]
+    items: list[ListedImport]
     next_cursor: str | None
+    total: TotalCount
 
 
 def import_of(row: AnyRow, now: datetime) -> Import:
     """The import in a row of the read model."""
     return Import(**_members(row, now))
+
+
+def listed_import_of(row: AnyRow, now: datetime, corrections: Mapping[UUID, int]) -> ListedImport:
+    """The import in a row of the read model; `corrections` is how many of its records each later import has loaded."""
+    return ListedImport(rows_corrected=sum(corrections.values()), **_members(row, now))
 
 
 def import_detail_of(
@@ -97,11 +119,14 @@ def import_detail_of(
     work: AnyRow | None,
     error_counts: Sequence[AnyRow],
     errors: Sequence[AnyRow],
+    corrections: Mapping[UUID, int],
     now: datetime,
 ) -> ImportDetail:
     """The import in a row of the read model, with what upload and processor tell of it in their views."""
     return ImportDetail(
         **_members(row, now),
+        **_corrected(row, corrections),
+        corrects=upload.corrects if upload else None,
         options=ImportOptions.model_validate(upload.options) if upload else ImportOptions(),
         dialect=upload and Dialect.model_validate(upload.dialect),
         explanation=upload and upload.explanation and DialectExplanation.model_validate(upload.explanation),
@@ -115,10 +140,22 @@ def import_detail_of(
     )
 
 
+def _corrected(row: AnyRow, corrections: Mapping[UUID, int]) -> dict[str, Any]:
+    rows_corrected = sum(corrections.values())
+    with_errors = row_errors_in(row.dataset, rejected=row.rows_rejected, duplicate=row.rows_duplicate)
+    return {
+        "rows_corrected": rows_corrected,
+        "errors_open": max(with_errors - rows_corrected, 0),  # events may be late
+        "corrected_by": list(corrections),
+    }
+
+
 # What the processor's notes say; `{count}` is the note's number.
 _WARNINGS = {
     "date_ambiguous": "{count:,} values{where} could be read with the day or the month first, and were read by the date order",
     "time_ambiguous": "{count:,} times{where} came twice that night, as clocks were set back; the first of the two was taken",
+    "line_unreadable": "{count:,} records say in `_line` what is no line number; they correct nothing",
+    "line_without_row_error": "{count:,} records name in `_line` a line of the corrected import that has no row error",
     "further_table_at_line": "a further table begins in line {count:,}; only the first one was read",
 }
 
@@ -134,8 +171,8 @@ def remark_of(note: str, count: int) -> Remark:
 
 
 def _members(row: AnyRow, now: datetime) -> dict[str, Any]:
-    same = (name for name in Import.model_fields if name in row._fields)
-    return {name: getattr(row, name) for name in same} | {
+    columns = row._asdict()
+    return {name: columns[name] for name in Import.model_fields if name in columns} | {
         "id": row.import_id,
         "dry_run": bool(row.dry_run),  # unknown while a later event has arrived before `import.uploaded`
         "percent_complete": percent_complete(row.status, row.rows_processed, row.rows_detected),
@@ -151,6 +188,7 @@ def links_of(import_id: UUID) -> Links:
         events=f"{here}/events",
         errors=f"{here}/errors",
         errors_csv=f"{here}/errors.csv",
+        file=f"{here}/file",
         receipt=f"{here}/receipt",
     )
 

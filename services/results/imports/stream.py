@@ -1,26 +1,30 @@
-"""Live progress as Server-Sent Events: any number of listeners to an import, one poll of its state in a process.
+"""Live progress as Server-Sent Events, of one import and of all of a tenant's.
 
-A state is sent when it has changed, and again each second in any case, so that a client sees the connection live.
+A listener never has a queue: it is told the newest states when it can take them, and what it did not read in time is
+skipped for what came after. A state is encoded once, whoever listens.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+import random
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import MappingProxyType
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.responses import StreamingResponse
 
-from services.results.imports.resources import ENDED, Import, Status
-from shared.contracts.problems import NotFound
-from shared.platform.logs import get_logger
+from services.results.imports import queries, repository
+from services.results.imports.feed import CHANGES_AT_ONCE, LONGEST_OVERLAP, Feed, Opening
+from services.results.imports.states import State, state_of, written
 from shared.platform.service import Stopping
+from shared.platform.tenancy import tenant_reading
 
-POLL_SECONDS = 0.5  # how late a change may be that another process has heard of
-REPEAT_SECONDS = 0.9  # clients are promised one event a second; the rest is for the way
-
-log = get_logger(__name__)
+REPEAT_SECONDS = 0.8  # clients are promised one event a second; the rest is for the way
+QUIET_SECONDS = 10.0  # a proxy takes a connection for dead that was silent for longer, some after 15 s
+COMMENT = b":\n\n"
 
 
 class EventStream(StreamingResponse):
@@ -35,87 +39,27 @@ class EventStream(StreamingResponse):
 # Proxies must pass each event on at once (`X-Accel-Buffering` is nginx's word for that).
 STREAM_HEADERS: Mapping[str, str] = MappingProxyType({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
-Key = tuple[str, UUID]  # tenant, import
-_RANK: dict[Status, int] = {"pending": 0, "processing": 1, "completed": 2, "failed": 2, "cancelled": 2}
-
-Load = Callable[[str, UUID], Awaitable[Import]]
-
 
 @dataclass(frozen=True)
-class State:
-    """What is sent of an import. `progress` grows with it and tells one state from another."""
+class Wanted:
+    """Which of a tenant's imports somebody listens to; None: any."""
 
-    progress: tuple[int, int, int]
-    frame: bytes
-    ended: bool
+    dataset: str | None = None
+    source: str | None = None
 
-
-def state_of(shown: Import) -> State:
-    """The event that tells where an import stands."""
-    progress = (shown.run, _RANK[shown.status], shown.rows_processed)
-    data = shown.model_dump_json(by_alias=True)  # one line, as an SSE field must be
-    frame = f"event: import\nid: {shown.run}-{shown.status}-{shown.rows_processed}\ndata: {data}\n\n"
-    return State(progress, frame.encode(), shown.status in ENDED)
-
-
-class Watch:
-    """One import under watch: its newest state, and who waits for the next one."""
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-        self.listeners = 0
-        self.closed = False
-        self._changed = asyncio.Event()
-        self._woken = asyncio.Event()
-
-    def show(self, state: State) -> None:
-        """Make this the state to send, unless it was read before the one that is."""
-        if state.progress < self.state.progress:
-            return
-        changed = state.progress > self.state.progress
-        self.state = state
-        if changed:
-            self._announce()
-
-    def wake(self) -> None:
-        """Something has happened to the import: do not wait for the next poll."""
-        self._woken.set()
-
-    def close(self) -> None:
-        """Send everybody home."""
-        self.closed = True
-        self._announce()
-        self._woken.set()
-
-    def _announce(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def until_changed(self, seen: State) -> None:
-        """Return when the state is another than `seen`, or it is time to send it again."""
-        if self.state.progress == seen.progress and not self.closed:
-            await _wait(self._changed, REPEAT_SECONDS)
-
-    async def until_due(self) -> None:
-        """Return when it is time to look at the import again."""
-        await _wait(self._woken, POLL_SECONDS)
-        self._woken.clear()
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
+    def fits(self, state: State) -> bool:
+        return self.dataset in {None, state.row.dataset} and self.source in {None, state.row.source}
 
 
 class Watches:
-    """The imports that somebody in this process listens to. `load` gives the present state of one."""
+    """The tenants that somebody in this process listens to."""
 
-    def __init__(self, load: Load, stopping: Stopping) -> None:
-        self._load = load
+    def __init__(self, engine: AsyncEngine, stopping: Stopping) -> None:
+        self._engine = engine
         self._stopping = stopping
-        self._watches: dict[Key, Watch] = {}
+        self._feeds: dict[str, Feed] = {}
         self._polls: set[asyncio.Task[None]] = set()
+        self._reading: dict[tuple[str, UUID], asyncio.Task[State]] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -130,65 +74,105 @@ class Watches:
                 poll.cancel()
             await asyncio.gather(ending, *self._polls, return_exceptions=True)
 
-    def wake(self, tenant: str, import_id: UUID) -> None:
+    def wake(self, tenant: str, _: UUID) -> None:
         """The read model of an import has changed."""
-        if watch := self._watches.get((tenant, import_id)):
-            watch.wake()
+        if feed := self._feeds.get(tenant):
+            feed.wake()
 
     @property
     def watched(self) -> int:
-        """How many imports are under watch."""
-        return len(self._watches)
+        """How many tenants somebody listens to."""
+        return len(self._feeds)
 
-    async def follow(self, tenant: str, current: Import) -> AsyncIterator[bytes]:
-        """Server-Sent Events of an import from its `current` state to its last, or until the process stops."""
-        state = state_of(current)
-        with self._joined((tenant, current.id), state) as watch:
-            while not state.ended and not watch.closed:
-                yield state.frame
-                await watch.until_changed(state)
+    async def present(self, tenant: str, import_id: UUID) -> State:
+        """How an import stands; read once for all who ask meanwhile, and not at all where somebody listens to it.
+
+        Raises:
+            NotFound: `import_not_found`.
+        """
+        feed = self._feeds.get(tenant)
+        if feed and (state := feed.present(import_id)):
+            return state
+        key = tenant, import_id
+        if key not in self._reading:
+            self._reading[key] = asyncio.create_task(self._read(*key))
+            self._reading[key].add_done_callback(lambda _: self._reading.pop(key))
+        return await asyncio.shield(self._reading[key])
+
+    async def _read(self, tenant: str, import_id: UUID) -> State:
+        async with tenant_reading(self._engine, tenant) as connection:
+            return state_of(await queries.import_row(connection, tenant, import_id), datetime.now(UTC))
+
+    async def follow(self, tenant: str, current: State) -> AsyncIterator[bytes]:
+        """The events of an import from its `current` state to its last, or until the process stops."""
+        with self._joined(tenant) as feed, feed.watching(current) as watch:
+            state = watch.state
+            yield _retry() + state.frame(state.event_id)
+            while not state.has_ended:
+                if watch.state.progress == state.progress and not feed.closed:
+                    await _wait(watch.changed, REPEAT_SECONDS)
+                if feed.closed:
+                    return
                 state = watch.state
-        if state.ended:
-            yield state.frame
+                yield state.frame(state.event_id)
+
+    async def follow_all(self, tenant: str, wanted: Wanted, since: datetime | None) -> AsyncIterator[bytes]:
+        """The events of all imports of a tenant that are `wanted`, until the process stops.
+
+        First those that have not ended; then, for who was told all up to `since`, what has changed since; then each change.
+        Who does not read for so long that changes are forgotten is sent home, and comes again with what it was told last.
+        """
+        with self._joined(tenant) as feed:
+            opening = await feed.opening()
+            since = since and min(since, opening.moment)
+            resume = written(since or opening.moment)
+            yield _retry() + f"id: {resume}\n\n".encode()
+            if first := _frames(opening.states, wanted, resume):
+                yield first
+            if since is not None:
+                async for page in self._changed_since(tenant, since, opening):
+                    yield _frames(page, wanted) or COMMENT
+            async for fresh in _changes(feed, opening.number):
+                yield _frames(fresh, wanted) or COMMENT
+
+    async def _changed_since(
+        self, tenant: str, since: datetime, opening: Opening
+    ) -> AsyncIterator[Sequence[State]]:
+        """What changed between `since` and the opening, which has told some of it."""
+        told = {state.row.import_id for state in opening.states}
+        after = since - LONGEST_OVERLAP, repository.FIRST_ID
+        while True:
+            async with tenant_reading(self._engine, tenant) as connection:
+                rows = await repository.list_changed(
+                    connection, tenant, after=after, up_to=opening.moment, limit=CHANGES_AT_ONCE
+                )
+            now = datetime.now(UTC)
+            yield [state_of(row, now) for row in rows if row.import_id not in told]
+            if len(rows) < CHANGES_AT_ONCE:
+                return
+            after = rows[-1].changed_at, rows[-1].import_id
 
     @contextmanager
-    def _joined(self, key: Key, state: State) -> Iterator[Watch]:
-        watch = self._watches.get(key) or self._begin(key, state)
-        watch.show(state)
-        watch.listeners += 1
+    def _joined(self, tenant: str) -> Iterator[Feed]:
+        feed = self._feeds.get(tenant) or self._begin(tenant)
+        feed.listeners += 1
         try:
-            yield watch
+            yield feed
         finally:
-            watch.listeners -= 1
-            if not watch.listeners:
-                watch.close()
-                self._forget(key, watch)
+            feed.listeners -= 1
+            if not feed.listeners:
+                feed.close()
+                if self._feeds.get(tenant) is feed:
+                    del self._feeds[tenant]
 
-    def _begin(self, key: Key, state: State) -> Watch:
-        watch = self._watches[key] = Watch(state)
+    def _begin(self, tenant: str) -> Feed:
+        feed = self._feeds[tenant] = Feed(self._engine, tenant)
         if self._stopping:
-            watch.close()
-        poll = asyncio.create_task(self._poll(key, watch))
+            feed.close()
+        poll = asyncio.create_task(feed.poll())
         self._polls.add(poll)
         poll.add_done_callback(self._polls.discard)
-        return watch
-
-    def _forget(self, key: Key, watch: Watch) -> None:
-        if self._watches.get(key) is watch:
-            del self._watches[key]
-
-    async def _poll(self, key: Key, watch: Watch) -> None:
-        while True:
-            await watch.until_due()
-            if watch.closed or watch.state.ended:
-                break
-            try:
-                watch.show(state_of(await self._load(*key)))
-            except NotFound:
-                watch.close()
-            except Exception as error:  # noqa: BLE001 - the listeners keep the last state until the next poll
-                log.warning("stream.poll_failed", import_id=str(key[1]), error=repr(error))
-        self._forget(key, watch)
+        return feed
 
     async def _close_on_stop(self) -> None:
         while not await self._stopping.wait(3600):
@@ -196,5 +180,32 @@ class Watches:
         self._close()
 
     def _close(self) -> None:
-        for watch in list(self._watches.values()):
-            watch.close()
+        for feed in list(self._feeds.values()):
+            feed.close()
+
+
+async def _changes(feed: Feed, number: int) -> AsyncIterator[Sequence[State]]:
+    """What changes after `number`, and nothing where it is time for a sign of life."""
+    while not feed.closed:
+        if feed.number == number:
+            await _wait(feed.changed, REPEAT_SECONDS if feed.is_running else QUIET_SECONDS)
+        fresh = feed.after(number)
+        if fresh is None or feed.closed:
+            return
+        number = feed.number
+        yield fresh
+
+
+def _frames(states: Iterable[State], wanted: Wanted, event_id: str | None = None) -> bytes:
+    return b"".join(state.frame(event_id or state.moment) for state in states if wanted.fits(state))
+
+
+def _retry() -> bytes:
+    # ms until a client comes again; not all at once, who were sent home at once.
+    return b"retry: %d\n" % random.randint(1000, 3000)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -1,24 +1,79 @@
-"""The SQL of records, as the processor's views show them."""
+"""The SQL of records, as it is sent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Date,
+    DateTime,
+    Numeric,
+    Select,
+    Text,
+    TextClause,
+    Uuid,
+    bindparam,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import TypeEngine
 
-from services.results.tables import AnyRow, rows_of
+from services.results.records.conditions import ParameterType, Statement
+from services.results.tables import AnyRow
+
+_TYPES: Mapping[ParameterType, TypeEngine[Any]] = MappingProxyType(
+    {
+        "string": Text(),
+        "integer": BigInteger(),
+        "number": Numeric(),
+        "boolean": Boolean(),
+        "date": Date(),
+        "datetime": DateTime(timezone=True),
+        "year": BigInteger(),
+        "uuid": Uuid(),
+        "string[]": ARRAY(Text()),
+        "integer[]": ARRAY(BigInteger()),
+        "number[]": ARRAY(Numeric()),
+        "date[]": ARRAY(Date()),
+        "year[]": ARRAY(BigInteger()),
+        "uuid[]": ARRAY(Uuid()),
+    }
+)
 
 
-async def list_records(
-    connection: AsyncConnection, view: Table, tenant: str, *, after: str | None, limit: int
-) -> Sequence[AnyRow]:
-    """Records of one dataset by key, compared byte by byte."""
-    query = select(view).where(view.c.tenant == tenant).order_by(view.c.key)
-    if after is not None:
-        query = query.where(view.c.key > after)
-    return await rows_of(connection, query, limit)
+async def rows_of(connection: AsyncConnection, statement: Statement) -> Sequence[AnyRow]:
+    return (await connection.execute(clause_of(statement))).all()
 
 
-async def find_record(connection: AsyncConnection, view: Table, tenant: str, key: str) -> AnyRow | None:
-    return (
-        await connection.execute(select(view).where(view.c.tenant == tenant, view.c.key == key))
-    ).one_or_none()
+async def row_of(connection: AsyncConnection, statement: Statement) -> AnyRow | None:
+    return (await connection.execute(clause_of(statement))).one_or_none()
+
+
+async def planned(connection: AsyncConnection, explained: Statement) -> tuple[float, float]:
+    """How many rows the planner expects of each of the two parts of an explained UNION ALL."""
+    [[[document]]] = await rows_of(connection, explained)
+    first, second = document["Plan"]["Plans"]
+    return first["Plan Rows"], second["Plan Rows"]
+
+
+def clause_of(statement: Statement) -> TextClause:
+    return text(statement.sql).bindparams(*_bound(statement))
+
+
+def counted(found: Statement) -> Select[Any]:
+    """A query for all rows of what follows SELECT … in `found`."""
+    # The FROM and the WHERE are one piece of text.
+    everything = text(found.sql.removeprefix("FROM ")).bindparams(*_bound(found))
+    return select(literal_column("r.key").label("key")).select_from(everything)
+
+
+def _bound(statement: Statement) -> list[Any]:
+    return [
+        bindparam(name, parameter.value, type_=_TYPES[parameter.type])
+        for name, parameter in statement.parameters.items()
+    ]

@@ -1,32 +1,24 @@
-"""What the API shows of records, made from rows. Pure."""
+"""What the API shows of records, as JSON text that PostgreSQL has made. Pure."""
 
-from datetime import datetime
-from uuid import UUID
-
-from pydantic import BaseModel, ConfigDict, Field
-
-from services.results.tables import AnyRow
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
-class Record(BaseModel):
-    """A record: the members below and its dataset's fields (`GET /datasets/{dataset}`)."""
+@dataclass(frozen=True)
+class ShownRecord:
+    """One record.
 
-    model_config = ConfigDict(extra="allow")
+    Attributes:
+        content: JSON, as `models.record_model` describes it.
+        etag: Its entity tag, without quotes.
+    """
 
-    id: str = Field(description="The key as it is compared")
-    import_id: UUID | None = Field(description="The import that wrote it last")
-    row_number: int | None = Field(description="Its record in that import, from 1")
-    created_at: datetime
-    updated_at: datetime
-
-
-class RecordPage(BaseModel):
-    items: list[Record]
-    next_cursor: str | None
+    content: str
+    etag: str
 
 
-def record_of(row: AnyRow) -> Record:
-    """The record in a row of a dataset's view."""
-    members = dict(row._mapping)
-    del members["tenant"]
-    return Record(id=members.pop("key"), **members)
+def page_content(records: Sequence[str], next_cursor: str | None, total: int | None) -> str:
+    """A page as `models.page_model` describes it, of records that are JSON text."""
+    items = ",".join(records)
+    return f'{{"items":[{items}],"next_cursor":{json.dumps(next_cursor)},"total":{json.dumps(total)}}}'

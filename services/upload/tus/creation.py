@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.upload.admission import Admission
 from services.upload.blocks import file_too_large
+from services.upload.corrections import with_dataset
 from services.upload.fields import asked_in
 from services.upload.inspection import dataset_named
 from services.upload.names import check_extension
@@ -36,7 +37,7 @@ class Wanted:
 
     Attributes:
         length: In bytes; None: it is not known yet, or of a final not said.
-        fields: As of an upload form, with `dataset`; of a partial none.
+        fields: As of an upload form, with `dataset` or `corrects`; of a partial none.
         metadata: `Upload-Metadata` as it came.
         concat_header: `Upload-Concat` as it came.
     """
@@ -47,10 +48,6 @@ class Wanted:
     fields: Mapping[str, str]
     metadata: str | None
     concat_header: str | None
-
-    @property
-    def dataset(self) -> str | None:
-        return self.fields.get("dataset", "").strip() or None
 
 
 def wanted_in(headers: Headers, query: Sequence[tuple[str, str]]) -> Wanted:
@@ -70,7 +67,9 @@ def wanted_in(headers: Headers, query: Sequence[tuple[str, str]]) -> Wanted:
     file_name, fields = "", dict[str, str]()
     if concat.kind != "partial":
         file_name, fields = _said_in(pairs, query)
-        dataset_named(asked_in(fields).dataset)
+        asked = asked_in(fields)
+        if asked.dataset is not None or asked.corrects is None:
+            dataset_named(asked.dataset)
         check_extension(file_name)
     return Wanted(
         concat, length, file_name, fields, headers.get("upload-metadata"), headers.get("upload-concat")
@@ -110,14 +109,15 @@ class Creation:
         Raises:
             NotFound: `upload_not_found`: one that a final is to be made of.
             TooLarge: `file_too_large`.
-            Unprocessable: `partials_unfit`.
+            Unprocessable: `partials_unfit`, or what an upload form would be told of the import that it is to correct.
             TooManyRequests: the tenant's limits are used up.
         """
         slot: datetime | None = None
         headers: Mapping[str, str] = {}
         async with self._engine.begin() as connection:
             limits = await self._admission.limits_of(connection, caller.tenant)
-            limit = limits.sizes.limit(wanted.dataset)
+            asked = await with_dataset(connection, caller.tenant, asked_in(wanted.fields))
+            limit = limits.sizes.limit(asked.dataset)
             _check_size(wanted.length, limit)
             if wanted.concat.kind == "partial":
                 await _check_partials_open(connection, caller.tenant)

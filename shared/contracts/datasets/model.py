@@ -189,8 +189,11 @@ class Dataset(_Declared):
         on_duplicate: `overwrite`: the later record wins; `reject`: the first one stays, the later is a row error;
             `ignore`: the first one stays, the later is counted and no error.
         required_any: Groups of fields of which each record has at least one.
+        newest_by: The time by which people look for the newest records first; it has an index. None: they are listed by key.
+        search: The text fields whose words a record is found by; none: its records are not found by words.
         step: The step of `processor` that does what a declaration cannot say.
         noun: What one record is (`product`).
+        editable: Whether single records are created, replaced, patched and deleted by request.
     """
 
     name: str = Field(pattern=DATASET_NAME)
@@ -204,7 +207,10 @@ class Dataset(_Declared):
     key_scope: Literal["tenant", "import"] = "tenant"
     on_duplicate: Literal["overwrite", "reject", "ignore"]
     required_any: tuple[tuple[str, ...], ...] = ()
+    newest_by: str | None = None
+    search: tuple[str, ...] = ()
     step: str | None = Field(None, pattern=DATASET_NAME)
+    editable: bool = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -223,6 +229,30 @@ class Dataset(_Declared):
         for name in (name for group in self.required_any for name in group):
             if self._file_field(name).constraints.required:
                 raise ValueError(f"{name!r} is required anyway, so it is no alternative")
+        if self.editable and (self.step or self.key_scope != "tenant"):
+            raise ValueError(
+                "what its step does cannot be undone by an edit, so its records are not editable"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _newest_by_a_time(self) -> Self:
+        if self.newest_by is not None and not any(
+            field.name == self.newest_by and field.type in _TIMES for field in self.fields
+        ):
+            raise ValueError(f"newestBy names no field of {self.name!r} that is a time: {self.newest_by!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _searches_text(self) -> Self:
+        for name in self.search:
+            found = next((field for field in self.fields if field.name == name), None)
+            if found is None:
+                raise ValueError(f"{name!r} cannot be searched: {self.name!r} has no such field")
+            if found.type != "string":
+                raise ValueError(f"{name!r} cannot be searched by words: it is a {found.type}")
+        if len(set(self.search)) < len(self.search):
+            raise ValueError("search names a field more than once")
         return self
 
     def _check_key_field(self, field: DatasetField) -> None:
@@ -250,6 +280,11 @@ class Dataset(_Declared):
     def file_fields(self) -> tuple[DatasetField, ...]:
         """The columns that a file brings, in declared order."""
         return tuple(field for field in self.fields if field.in_file)
+
+    @property
+    def edited_fields(self) -> tuple[DatasetField, ...]:
+        """What an edit may set, in declared order: all but what is computed."""
+        return tuple(field for field in self.fields if field.in_file or field.default is not None)
 
     @property
     def references(self) -> dict[str, str]:

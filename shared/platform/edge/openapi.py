@@ -27,13 +27,17 @@ MEANINGS = {
     401: "No token, or one that is wrong, expired or revoked",
     403: "The token's scopes are not enough",
     404: "There is no such thing for this tenant",
+    405: "It does not take this method; `Allow` names those it does",
     408: "The request's body stood still",
     409: "It does not fit what is there",
+    412: "It is not as `If-Match` says; `ETag` says how it is now",
     413: "Too large",
     415: "A media type that this route does not take",
+    416: "None of the bytes asked for is there; `Content-Range` says how many there are",
     422: "Something in the request is wrong",
     429: "The tenant's limit is used up; `Retry-After` says for how long",
     503: "Something of ours is away, or took too long; `Retry-After` says when to try again",
+    504: "It may have been done, or not: what does it was lost in the middle",
 }
 ALWAYS = (503,)
 WITH_JSON = (408, 413, 415, 422)  # the edge itself answers these to any body

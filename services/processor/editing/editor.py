@@ -1,0 +1,133 @@
+"""One command is one transaction, as `shared.contracts.record_edits` has it: what is answered is what was done."""
+
+import asyncio
+import random
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.processor import searching
+from services.processor.editing import repository
+from services.processor.editing.changes import Edited, edit
+from services.processor.reasons import LOCK_NOT_AVAILABLE, UNIQUE_VIOLATION, sqlstate_of
+from shared.contracts.events import AnyEvent, RecordReplied, RecordsDeleteAll
+from shared.contracts.problems import Unavailable
+from shared.contracts.record_edits import edit_locks
+from shared.platform.bus import Bus
+from shared.platform.logs import get_logger
+
+# Who asks waits 5 s for one record, and 40 s for all to be deleted: less, so that it hears why. A slice that has a record
+# is over within a second; an import that is applied all at once may take minutes.
+WAITING_SECONDS = 3.0
+WAITING_FOR_SLICES_SECONDS = 30.0
+COLLISIONS = frozenset({"40001", "40P01", UNIQUE_VIOLATION})  # serialization, deadlock
+COLLISION_ATTEMPTS = 5
+
+log = get_logger(__name__)
+
+
+class NobodyWaits(Exception):
+    """Who asked for the edit waits no longer, or was answered before. What was begun is rolled back; nothing is missing."""
+
+
+class Editor:
+    """Does edits. One instance serves a process; calls may run side by side."""
+
+    def __init__(self, engine: AsyncEngine, bus: Bus) -> None:
+        self._engine = engine
+        self._bus = bus
+
+    async def handle(self, command: AnyEvent) -> None:
+        """Do what the command asks for, and reply; nothing, if nobody waits for it."""
+        try:
+            edited = await self._attempt(command)
+        except NobodyWaits:
+            log.info("edit.not_awaited", edit_id=str(command.data.edit_id), command=command.type)
+        else:
+            log.info("edit.done", edit_id=str(command.data.edit_id), outcome=edited.outcome)
+        # Also where the reply was there before: that may be what is being waited for.
+        replied = RecordReplied(edit_id=command.data.edit_id)
+        await self._bus.announce(
+            self._bus.event(replied, tenant=command.tenant, subject=command.data.edit_id)
+        )
+
+    async def _attempt(self, command: AnyEvent) -> Edited:
+        for attempt in range(1, COLLISION_ATTEMPTS + 1):
+            try:
+                async with self._engine.begin() as connection:
+                    return await self._decided(connection, command)
+            except DBAPIError as error:
+                state = sqlstate_of(error)
+                if state == LOCK_NOT_AVAILABLE:
+                    return await self._refuse_as_busy(command)
+                if state not in COLLISIONS or attempt == COLLISION_ATTEMPTS:
+                    raise
+                log.info("edit.collision", edit_id=str(command.data.edit_id), attempt=attempt)
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
+        raise AssertionError("unreachable")
+
+    async def _decided(self, connection: AsyncConnection, command: AnyEvent) -> Edited:
+        """The change, unless nobody waits for it; then the reply, its place in `edits` and its event, if nobody has left."""
+        of_all = isinstance(command.data, RecordsDeleteAll)
+        seconds = WAITING_FOR_SLICES_SECONDS if of_all else WAITING_SECONDS
+        edit_id, locks = command.data.edit_id, edit_locks(command.data.edit_id)
+        if not await repository.begin(connection, edit_id, locks, seconds=seconds):
+            raise NobodyWaits
+        edited = await edit(connection, command)
+        await self._keep(connection, command, edited)
+        await self._reply(connection, command, edited)
+        return edited
+
+    async def _keep(self, connection: AsyncConnection, command: AnyEvent, edited: Edited) -> None:
+        if edited.told is None:
+            return
+        await repository.keep(
+            connection,
+            command.data.edit_id,
+            tenant=command.tenant,
+            dataset=command.data.dataset,
+            action=edited.outcome,
+            key=edited.key,
+            records=edited.records,
+            before=edited.before,
+            requested_by=command.data.requested_by,
+        )
+        await self._have_found(connection, command, edited)
+        event = self._bus.event(edited.told, tenant=command.tenant, subject=command.data.edit_id)
+        await self._bus.publish(connection, event)
+
+    async def _have_found(self, connection: AsyncConnection, command: AnyEvent, edited: Edited) -> None:
+        """Have what was changed found by its words of now."""
+        if edited.key is None:
+            await searching.clear(connection, command.tenant, command.data.dataset)
+        else:
+            await searching.put(connection, command.tenant, command.data.dataset, [edited.key])
+
+    async def _reply(self, connection: AsyncConnection, command: AnyEvent, edited: Edited) -> None:
+        """The last thing that a transaction does: from here to its commit who asked cannot leave."""
+        edit_id, locks = command.data.edit_id, edit_locks(command.data.edit_id)
+        await repository.forget_replies(connection, edit_id)
+        await repository.decide(connection, locks)
+        told = await repository.reply(
+            connection,
+            edit_id,
+            tenant=command.tenant,
+            outcome=edited.outcome,
+            record=edited.stored and edited.stored.row,
+            etag=edited.stored and edited.stored.etag,
+            deleted=edited.records if edited.outcome == "all_deleted" else None,
+            problem=edited.problem and edited.problem.document(),
+        )
+        if not told or not await repository.is_asked(connection, locks):
+            raise NobodyWaits
+
+    async def _refuse_as_busy(self, command: AnyEvent) -> Edited:
+        busy = Unavailable(
+            "records_busy",
+            "an import is writing these records, and has done so for seconds; nothing was changed",
+            hint="try again when it has ended",
+        )
+        refused = Edited("refused", problem=busy)
+        async with self._engine.begin() as connection:
+            await self._reply(connection, command, refused)
+        return refused

@@ -1,0 +1,1 @@
+"""The file of an import as it came, whole or in parts."""

@@ -1,0 +1,206 @@
+"""The statements that read records, as text. Pure.
+
+A page is found in the order it is shown in, so that the first one costs no more than is on it, and every other one the same:
+the planner is not left to sort what many conditions, of which it knows nothing, let through.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Literal
+
+from services.results.records.candidates import candidates, has_words_sql, recheck, share, words_query
+from services.results.records.conditions import Statement, folded_sql, is_foreseen, named, test_of
+from services.results.records.filters import Filters
+from services.results.records.ordering import SORTED_CHARACTERS, Order, Position
+from shared.contracts.datasets import Dataset
+from shared.contracts.record_etag import etag_sql
+from shared.contracts.record_keys import record_id_sql
+
+# How the API writes values, whatever the session's settings: exact numbers as text, moments in UTC.
+_MOMENT = """replace(to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')"""
+_IN_JSON = MappingProxyType({"number": "{}::text", "datetime": _MOMENT})
+_IN_CSV = MappingProxyType({"datetime": _MOMENT, "date": "to_char({}, 'YYYY-MM-DD')", "boolean": "{}::text"})
+
+# Records with a value in the column that they are sorted by, those without one, or both.
+Part = Literal["valued", "valueless", "whole"]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Which records of a tenant, and in which order."""
+
+    dataset: Dataset
+    tenant: str
+    filters: Filters
+    order: Order
+
+
+def page(
+    listed: Listed, *, part: Part, after: Position | None, limit: int, by_words: bool = False
+) -> Statement:
+    """The first records behind `after`: of each its key, its place in the order, and itself as JSON text.
+
+    Args:
+        by_words: Whether the index of words gathers all that may match, rather than that records are walked along.
+    """
+    statement = Statement()
+    tenant = statement.parameter(listed.tenant, "string")
+    behind = _behind(listed.order, part, after, statement)
+    sorting = _sorting(listed.order, part)
+    if not by_words and is_walked(listed.order):
+        found = _in_order(listed, statement, tenant, behind, sorting)
+    else:
+        found = f"{_found(listed, statement, tenant, behind)} ORDER BY {sorting}"
+    statement.sql = f"""
+        SELECT r.key, r._place AS place, {record_json(listed.dataset)} AS shown
+        FROM (SELECT r.*, {_place(listed.order)} AS _place {found} LIMIT {limit:d}) r
+        ORDER BY {_sorting(listed.order, part, place="r._place")}"""
+    return statement
+
+
+def is_walked(order: Order) -> bool:
+    """Whether an index has records in that order, so that it can be walked along."""
+    return order.column is None or order.column.is_indexed
+
+
+def is_by_words(listed: Listed) -> bool:
+    """Whether the index of words can narrow the list down."""
+    return words_query(listed.dataset, listed.filters, "", Statement()) is not None
+
+
+def candidates_share(listed: Listed) -> Statement:
+    """What to have explained to know how many the candidates are (`candidates.share`)."""
+    statement = Statement()
+    tenant = statement.parameter(listed.tenant, "string")
+    query = words_query(listed.dataset, listed.filters, tenant, statement) or ""
+    statement.sql = f"EXPLAIN (FORMAT JSON) {share(listed.dataset, query)}"
+    return statement
+
+
+def count(listed: Listed) -> Statement:
+    """What follows SELECT … for all records that match."""
+    statement = Statement()
+    statement.sql = _all(listed, statement)
+    return statement
+
+
+def one(dataset: Dataset, tenant: str, key: str) -> Statement:
+    """A record as JSON text, and its entity tag."""
+    statement = Statement()
+    statement.sql = f"""
+        SELECT {record_json(dataset)} AS shown, {etag_sql(dataset, "r")} AS etag FROM data.{dataset.table}_v1 r
+        WHERE r.tenant = {statement.parameter(tenant, "string")} AND r.key = {statement.parameter(key, "string")}"""
+    return statement
+
+
+def lines(listed: Listed) -> Statement:
+    """All records that match, each as JSON text."""
+    return _exported(listed, record_json(listed.dataset))
+
+
+def cells(listed: Listed) -> Statement:
+    """All records that match, with the declared fields as a CSV file has them."""
+    columns = (
+        f'{_IN_CSV.get(field.type, "{}").format(named(field.name))} AS "{field.name}"'
+        for field in listed.dataset.fields
+    )
+    return _exported(listed, ", ".join(columns))
+
+
+def _exported(listed: Listed, shown: str) -> Statement:
+    statement = Statement()
+    statement.sql = f"SELECT {shown} {_all(listed, statement)} ORDER BY {_sorting(listed.order, 'whole')}"
+    return statement
+
+
+def _all(listed: Listed, statement: Statement) -> str:
+    return _found(listed, statement, statement.parameter(listed.tenant, "string"), ())
+
+
+def _found(listed: Listed, statement: Statement, tenant: str, behind: Sequence[str]) -> str:
+    """FROM and WHERE for the records that match, with their row as `r`."""
+    dataset, filters = listed.dataset, listed.filters
+    tests = [
+        f"r.tenant = {tenant}",
+        *(test_of(condition, statement) for condition in filters.conditions),
+        *behind,
+    ]
+    query = words_query(dataset, filters, tenant, statement)
+    source = _view(listed)
+    if query is not None:
+        source = f"({candidates(dataset, query, tenant)}) c JOIN {source} ON r.key = c.key"
+        tests += recheck(dataset, filters, tenant, statement)
+    return f"FROM {source} WHERE {' AND '.join(tests)}"
+
+
+def _in_order(listed: Listed, statement: Statement, tenant: str, behind: Sequence[str], sorting: str) -> str:
+    """As `_found`, and ORDER BY: for an order that an index has.
+
+    Conditions of which the planner knows nothing are tested outside, one record after the other: for fear of how few they
+    let through, it would look at all records, and sort.
+    """
+    conditions = listed.filters.conditions
+    inside = [test_of(condition, statement) for condition in conditions if is_foreseen(condition)]
+    outside = [test_of(condition, statement) for condition in conditions if not is_foreseen(condition)]
+    if listed.filters.search is not None:
+        outside.append(has_words_sql(listed.dataset, listed.filters.search, tenant, statement))
+    where = " AND ".join([f"r.tenant = {tenant}", *inside, *behind])
+    source = f"FROM {_view(listed)} WHERE {where} ORDER BY {sorting}"
+    # OFFSET keeps the conditions outside.
+    return f"FROM (SELECT r.* {source} OFFSET 0) r WHERE {' AND '.join(outside)}" if outside else source
+
+
+def _view(listed: Listed) -> str:
+    return f"data.{listed.dataset.table}_v1 r"
+
+
+def _behind(order: Order, part: Part, after: Position | None, statement: Statement) -> list[str]:
+    """That records belong to the part, and come behind `after` in it."""
+    tests = []
+    if order.column and order.column.nullable and part != "whole":
+        tests.append(f"{named(order.column.name)} IS {'NOT ' if part == 'valued' else ''}NULL")
+    if after is None:
+        return tests
+    value, key = after
+    sign = "<" if order.descending else ">"
+    behind = statement.parameter(key, "string")
+    if order.column is None or part == "valueless":
+        return [*tests, f"r.key {sign} {behind}"]
+    place = statement.parameter(value, order.column.kind)
+    return [*tests, f"({_place(order)}, r.key) {sign} ({place}, {behind})"]
+
+
+def _place(order: Order) -> str:
+    """What records are sorted by, before their keys. It is of use only if there is a column."""
+    column = order.column
+    if column is None:
+        return "NULL"
+    if column.key_column:
+        return f"r.{column.key_column}"
+    if column.kind != "string":
+        return named(column.name)
+    return f'left({folded_sql(named(column.name))}, {SORTED_CHARACTERS}) COLLATE "C"'
+
+
+def _sorting(order: Order, part: Part, place: str | None = None) -> str:
+    direction = "DESC" if order.descending else "ASC"
+    if order.column is None or part == "valueless":
+        return f"r.key {direction}"
+    # An index holds records without a value at its other end: what it is not needed for must not ask for it.
+    last = " NULLS LAST" if order.column.nullable and part == "whole" else ""
+    return f"{place or _place(order)} {direction}{last}, r.key {direction}"
+
+
+@cache
+def record_json(dataset: Dataset) -> str:
+    """An SQL expression: the record whose row is `r`, as JSON text, as its model describes it."""
+    members = [f"{record_id_sql(dataset, 'r')} AS id"]
+    members += [
+        f'{_IN_JSON.get(field.type, "{}").format(named(field.name))} AS "{field.name}"'
+        for field in dataset.fields
+    ]
+    members += ["r.import_id", "r.row_number"]
+    members += [f"{_MOMENT.format(f'r.{name}')} AS {name}" for name in ("created_at", "updated_at")]
+    return f"(SELECT row_to_json(d) FROM (SELECT {', '.join(members)}) d)::text"

@@ -1,0 +1,194 @@
+"""The stream of all imports of a tenant: what is open first, then each change, whoever wrote it and whenever it was committed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.results.imports import feed as feeds
+from services.results.imports import stream as streams
+from services.results.imports.states import moment_in, written
+from services.results.imports.stream import Wanted, Watches
+from shared.platform.service import Stopping
+from tests.results.conftest import Results
+from tests.results.given import NOON, Database, cancelled, completed, failed, progressed, uploaded
+from tests.results.listening import Listener, listening, serving
+
+Happen = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+async def address(results: Results, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """Where the running service is."""
+    async with serving(results.app, monkeypatch) as url:
+        yield url
+
+
+async def opened(listener: Listener, count: int) -> list[UUID]:
+    """The imports that the stream begins with, behind the block that says how to come again."""
+    start = await listener.block(1.0)
+    assert start is not None
+    assert "data" not in start
+    assert moment_in(start["id"])
+    events = [await listener.next(1.0) for _ in range(count)]
+    assert {event["id"] for event in events if event} <= {start["id"]}
+    return [UUID(event["data"]["id"]) for event in events if event]
+
+
+async def test_first_what_is_open_then_each_change(
+    results: Results, address: str, database: Database, happen: Happen
+) -> None:
+    waiting, running, done = uuid4(), uuid4(), uuid4()
+    await happen(
+        uploaded(waiting),
+        uploaded(running, uploaded_at=NOON + timedelta(seconds=1)),
+        progressed(running, 30),
+        uploaded(done),
+        completed(done),
+        uploaded(uuid4(), tenant="other"),
+    )
+    unheard = await database.uploaded_import(uploaded_at=datetime.now(UTC))
+    async with listening(results, address, "") as listener:
+        assert await opened(listener, 3) == [unheard, running, waiting]
+        new = uuid4()
+        await happen(uploaded(new), progressed(uuid4(), 1, tenant="other"))
+        assert (await listener.of(new))["status"] == "pending"
+        await happen(progressed(new, 10))
+        assert (await listener.of(new))["rows_processed"] == 10
+        await happen(completed(new), cancelled(running))
+        assert (await listener.of(new))["status"] == "completed"
+        assert (await listener.of(running))["status"] == "cancelled"
+        # The upload's event comes late, and nothing of the import is told before it is known what it is.
+        await happen(uploaded(unheard))
+        assert (await listener.of(unheard))["status"] == "pending"
+
+
+async def test_only_files_that_are_wanted(results: Results, address: str, happen: Happen) -> None:
+    books, other, theirs = uuid4(), uuid4(), uuid4()
+    await happen(uploaded(books), uploaded(other, dataset="products"), uploaded(theirs, source="another"))
+    async with listening(results, address, "", dataset="books", source="partner") as listener:
+        assert await opened(listener, 1) == [books]
+        await happen(completed(other), completed(theirs), completed(books))
+        event = await listener.next()
+    assert event is not None
+    assert (event["data"]["id"], event["data"]["status"]) == (str(books), "completed")
+
+
+async def test_who_comes_again_is_told_what_has_changed_since(
+    results: Results, address: str, happen: Happen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "CHANGES_AT_ONCE", 2)  # so that there are pages
+    monkeypatch.setattr(streams, "LONGEST_OVERLAP", timedelta())
+    long_ended, running, still = uuid4(), [uuid4() for _ in range(5)], uuid4()
+    await happen(
+        uploaded(long_ended), completed(long_ended), *(uploaded(i) for i in running), uploaded(still)
+    )
+    async with listening(results, address, "") as listener:
+        await opened(listener, 6)
+        await happen(progressed(still, 10))
+        assert await listener.of(still)
+        await happen(progressed(still, 20))
+        event = await listener.next()
+    assert event is not None
+    await happen(*(completed(import_id) for import_id in running))
+    async with listening(results, address, "", last_event_id=event["id"]) as listener:
+        events = [await listener.next(1.0) for _ in range(6)]
+        told = {each["data"]["id"]: each["data"]["status"] for each in events if each}
+        assert told == {str(still): "processing"} | {str(i): "completed" for i in running}
+        ids = [each["id"] for each in events if each]
+        assert ids == sorted(ids), "whoever breaks off in the middle misses nothing"
+        await happen(failed(still))
+        assert (await listener.of(still))["status"] == "failed"
+
+
+async def test_a_change_that_is_committed_after_a_later_one_is_told(
+    results: Results, address: str, database: Database, database_url: str, happen: Happen
+) -> None:
+    early, late = uuid4(), uuid4()
+    await happen(uploaded(early), uploaded(late))
+    async with listening(results, address, "") as listener:
+        await opened(listener, 2)
+        async with database.connection.transaction():
+            await database.connection.execute(
+                "UPDATE results.imports SET status = 'processing', rows_processed = 5 WHERE import_id = $1",
+                early,
+            )
+            await happen(progressed(late, 10))
+            assert (await listener.of(late))["rows_processed"] == 10
+        assert (await listener.of(early))["rows_processed"] == 5
+
+
+async def test_a_sign_of_life_each_second_while_something_runs(
+    results: Results, address: str, happen: Happen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "QUIET_SECONDS", 30.0)
+    import_id = uuid4()
+    await happen(uploaded(import_id))
+    async with listening(results, address, "") as listener:
+        await opened(listener, 1)
+        with pytest.raises(TimeoutError):
+            await listener.block(1.5)
+    async with listening(results, address, "") as listener:
+        await opened(listener, 1)
+        await happen(progressed(import_id, 10))
+        await listener.of(import_id)
+        for count in range(2):
+            assert await listener.block(1.2) == {}
+            assert listener.comments >= count + 1
+
+
+async def test_a_process_that_stops_sends_everybody_home(
+    results: Results, address: str, happen: Happen
+) -> None:
+    async with listening(results, address, "") as listener:
+        await opened(listener, 0)
+        results.stopping.set()
+        async with asyncio.timeout(0.5):
+            assert await listener.rest() == []
+
+
+async def frames_of(watches: Watches, count: int) -> Any:
+    events = watches.follow_all("acme", Wanted(), None)
+    return events, [await anext(events) for _ in range(count)]
+
+
+async def test_who_does_not_read_is_told_the_newest_only_or_sent_home(
+    engine: AsyncEngine, happen: Happen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "STATES_KEPT", 3)
+    watches = Watches(engine, Stopping())
+    imports = [uuid4() for _ in range(6)]
+    async with watches.running():
+        slow, _ = await frames_of(watches, 1)
+        gone, _ = await frames_of(watches, 1)
+        await happen(uploaded(imports[0]))
+        for events in (slow, gone):
+            assert str(imports[0]).encode() in await anext(events)
+        await happen(*(progressed(imports[0], rows) for rows in range(10, 50, 10)))
+        await asyncio.sleep(0.7)
+        frame = await anext(slow)
+        assert frame.count(b"event: import") == 1
+        assert b'"rows_processed":40' in frame
+        await happen(*(uploaded(import_id) for import_id in imports[1:]))
+        await asyncio.sleep(0.7)
+        assert [frame async for frame in gone] == []
+        await slow.aclose()
+
+
+def test_the_moment_of_an_event() -> None:
+    moment = datetime(2026, 3, 1, 12, 0, 0, 123456, UTC)
+    assert moment_in(written(moment)) == moment
+    for nonsense in (
+        None,
+        "",
+        "1-processing-30",
+        "2026-03-01",
+        "2026-03-01T12:00:00",
+        "0001-01-01T00:00:00+14:00",
+    ):
+        assert moment_in(nonsense) is None
+    assert moment_in("0001-01-01T00:00:00Z") == datetime(2000, 1, 1, tzinfo=UTC)
