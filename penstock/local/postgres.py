@@ -51,13 +51,17 @@ ORPHAN_SECONDS = 15.0  # the time a killed server's busy backends get to notice 
 SOCKET_NAME = ".s.PGSQL.5432"
 SOCKET_FOLDER_BYTES = 103 - len("/" + SOCKET_NAME)  # sun_path: 103 bytes on macOS, 107 on Linux
 
+# Of the machine's memory, what PostgreSQL keeps of tables and indexes, so that it need not ask the system for each page of
+# a million records. Taken up as it is filled.
+BUFFERS_SHARE = 1 / 8
+MIN_BUFFERS, MAX_BUFFERS = 128 * 1024**2, 2 * 1024**3
+
 SETTINGS: Mapping[str, str] = MappingProxyType(
     {
         "listen_addresses": "",
         "port": "5432",
         "unix_socket_permissions": "0700",
         "max_connections": "200",
-        "shared_buffers": "256MB",
         "wal_level": "minimal",  # a private server has no replica to feed
         "max_wal_senders": "0",  # the only value that wal_level minimal allows
         "max_wal_size": "4GB",
@@ -67,6 +71,12 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "log_timezone": "UTC",
     }
 )
+
+
+def _buffers() -> str:
+    """`shared_buffers` for this machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{max(MIN_BUFFERS, min(int(memory * BUFFERS_SHARE), MAX_BUFFERS)) // 1024}kB"
 
 
 @dataclass(frozen=True)
@@ -131,7 +141,12 @@ def _launch(
     socket_dir = _socket_dir(data_dir, account)
     for lock_file in (data_dir / "postmaster.pid", socket_dir / f"{SOCKET_NAME}.lock"):
         _clear_lock_of_another_program(lock_file, data_dir)
-    values = {**SETTINGS, **settings, "unix_socket_directories": str(socket_dir)}
+    values = {
+        "shared_buffers": _buffers(),
+        **SETTINGS,
+        **settings,
+        "unix_socket_directories": str(socket_dir),
+    }
     options = [f"--{name}={value}" for name, value in values.items()]
     patience = time.monotonic() + ORPHAN_SECONDS
     while True:

@@ -13,6 +13,8 @@ from shared.platform.objects import ObjectMissing, StoreUnavailable
 
 UNIQUE_VIOLATION = "23505"
 LOCK_NOT_AVAILABLE = "55P03"
+# A load and a single edit may meet in the same keys; PostgreSQL then ends one of the transactions, and it is done again.
+COLLISIONS = frozenset({"40001", "40P01", UNIQUE_VIOLATION})  # serialization, deadlock
 # SQLSTATE classes (PostgreSQL manual, appendix A): connection exception, operator intervention such as a shutdown.
 _AWAY = ("08", "57")
 _DATA = "22"  # data exception: out of range, not of its type

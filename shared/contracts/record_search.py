@@ -52,6 +52,11 @@ def query_sql(tenant: str, sought: str) -> str:
     return f"data.query_of({tenant}, {sought})"
 
 
+def whole_words_sql(tenant: str, sought: str) -> str:
+    """As `query_sql`, but the last word must occur as it is: for a text that is known to its end."""
+    return f"CAST(replace(CAST({query_sql(tenant, sought)} AS text), ':*', '') AS tsquery)"
+
+
 def search_view(dataset: Dataset) -> str:
     """The view of the indexed words of a dataset's records."""
     return f"data.{dataset.table}_search_v1"

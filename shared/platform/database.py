@@ -17,6 +17,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -25,8 +26,19 @@ TENANT_ROLE_SUFFIX = "_tenant"
 _PLATFORM_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+# How long a revision waits for a lock, in milliseconds, try after try, with a pause as long after each. Whoever comes later
+# queues behind it, so it gives up soon; and before the second after which PostgreSQL looks for deadlocks, so that one ends
+# the revision, which is tried again, and no request. The long waits are for an import that holds what is wanted.
+LOCK_WAITS_MS = (800,) * 30 + (10_000,) * 6
+_NO_LOCK = {"55P03", "40P01"}  # SQLSTATE: lock not available, deadlock detected
+
+
 class DatabaseUnfit(RuntimeError):
     """The server cannot be used: too old, or the login may not do what migrations need. Nothing was changed."""
+
+
+class DatabaseBusy(RuntimeError):
+    """A revision did not get its locks. It changed nothing; those before it stay done."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +102,7 @@ def migrate(url: str, services: Sequence[Migrations]) -> None:
 
     Raises:
         DatabaseUnfit: the server is older than PostgreSQL 18.
+        DatabaseBusy: others kept locked what a revision changes.
     """
     asyncio.run(migrate_async(url, services))
 
@@ -211,7 +224,20 @@ def _upgrade(connection: Connection, schema: str, versions: Path, role: str | No
     config.set_main_option("version_locations", str(versions))
     attributes: dict[str, Any] = {"connection": connection, "schema": schema, "role": role}
     config.attributes.update(attributes)
-    command.upgrade(config, "head")
+    for wait_ms in LOCK_WAITS_MS:
+        config.attributes["lock_wait_ms"] = wait_ms
+        try:
+            return command.upgrade(config, "head")
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _NO_LOCK:
+                raise
+        connection.rollback()
+        connection.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": wait_ms / 1000})
+        connection.commit()
+    raise DatabaseBusy(
+        f"other sessions kept tables of the schema {schema} locked all the time. What is done so far stays; nothing is half"
+        " done. End what runs for long (pg_stat_activity shows it) or stop the services, and migrate again"
+    )
 
 
 async def connect_raw(url: str) -> "asyncpg.Connection[Any]":

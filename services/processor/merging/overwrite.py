@@ -45,6 +45,8 @@ def _ranked(dataset: Dataset, columns: list[str], stage: str) -> str:
         )"""
 
 
+# Of `judged`: what loading would do. What it then does may be something else, as a single edit may change a row that is
+# judged but not locked; so a load counts what it did, and all but that and what is unchanged is a duplicate.
 _COUNTS = """
     count(*) FILTER (WHERE NOT ours AND row_number = first_change AND absent) AS inserted,
     count(*) FILTER (WHERE NOT ours AND row_number = first_change AND NOT absent) AS updated,
@@ -54,16 +56,19 @@ _COUNTS = """
 
 def _load(dataset: Dataset, columns: list[str], stage: str) -> str:
     source = "(SELECT * FROM ranked WHERE is_last AND (ours OR first_change IS NOT NULL) ORDER BY key)"
-    unchanged = changes_from(
-        "ranked WHERE NOT ours AND row_number < coalesce(first_change, row_number + 1)",
-        dataset.name,
-        "'unchanged'",
-    )
+    same = "ranked WHERE NOT ours AND row_number < coalesce(first_change, row_number + 1)"
     return f"""
         {_ranked(dataset, columns, stage)},
         {_merged(dataset, columns, source, "WHEN MATCHED THEN")},
-        unchanged AS ({unchanged})
-        SELECT {_COUNTS} FROM ranked
+        unchanged AS ({changes_from(same, dataset.name, "'unchanged'")}),
+        counted AS (
+            SELECT count(*) FILTER (WHERE action = 'INSERT') AS inserted,
+                count(*) FILTER (WHERE action = 'UPDATE' AND NOT ours) AS updated
+            FROM merged
+        ), same AS (SELECT count(*) AS unchanged FROM {same}),
+        staged AS (SELECT count(*) AS records FROM {stage})
+        SELECT inserted, updated, unchanged, records - inserted - updated - unchanged AS duplicate
+        FROM counted, same, staged
     """
 
 

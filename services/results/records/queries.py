@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.results.records import repository, statements
-from services.results.records.candidates import is_frequent
+from services.results.records.candidates import is_frequent, lone_words
 from services.results.records.filters import filters_of
 from services.results.records.ordering import Order, Pages, Position, order_of
 from services.results.records.resources import ShownRecord, page_content
@@ -62,6 +62,8 @@ async def _rows(connection: AsyncConnection, asked: AskedPage) -> list[AnyRow]:
     """One row more than the page has, if there is one: first records with a value to sort by, then those without."""
     rows: list[AnyRow] = []
     by_words = await _is_by_words(connection, asked)
+    if not by_words and statements.is_walked(asked.listed.order):
+        await repository.walk(connection)
     after = asked.after
     for part in _parts(asked.listed.order, after):
         limit = asked.limit + 1 - len(rows)
@@ -77,7 +79,8 @@ async def _is_by_words(connection: AsyncConnection, asked: AskedPage) -> bool:
     if not statements.is_by_words(asked.listed):
         return False
     records, found = await repository.planned(connection, statements.candidates_share(asked.listed))
-    return not is_frequent(records=records, found=found, wanted=asked.limit)
+    lone = lone_words(asked.listed.dataset, asked.listed.filters)
+    return not is_frequent(records=records, found=found, wanted=asked.limit, lone=lone)
 
 
 def _parts(order: Order, after: Position | None) -> Sequence[Part]:

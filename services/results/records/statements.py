@@ -10,7 +10,14 @@ from functools import cache
 from types import MappingProxyType
 from typing import Literal
 
-from services.results.records.candidates import candidates, has_words_sql, recheck, share, words_query
+from services.results.records.candidates import (
+    candidates,
+    has_words_sql,
+    recheck,
+    share,
+    walked_candidates,
+    words_query,
+)
 from services.results.records.conditions import Statement, folded_sql, is_foreseen, named, test_of
 from services.results.records.filters import Filters
 from services.results.records.ordering import SORTED_CHARACTERS, Order, Position
@@ -49,7 +56,9 @@ def page(
     tenant = statement.parameter(listed.tenant, "string")
     behind = _behind(listed.order, part, after, statement)
     sorting = _sorting(listed.order, part)
-    if not by_words and is_walked(listed.order):
+    if listed.order.column is None and is_by_words(listed):
+        found = _by_words(listed, statement, tenant, behind, sorting, walking=not by_words)
+    elif not by_words and is_walked(listed.order):
         found = _in_order(listed, statement, tenant, behind, sorting)
     else:
         found = f"{_found(listed, statement, tenant, behind)} ORDER BY {sorting}"
@@ -121,18 +130,41 @@ def _all(listed: Listed, statement: Statement) -> str:
 
 def _found(listed: Listed, statement: Statement, tenant: str, behind: Sequence[str]) -> str:
     """FROM and WHERE for the records that match, with their row as `r`."""
+    gathered = candidates(listed.dataset, listed.filters, tenant, statement)
+    return _found_among(gathered, listed, statement, tenant, behind)
+
+
+def _found_among(
+    gathered: str | None, listed: Listed, statement: Statement, tenant: str, behind: Sequence[str]
+) -> str:
+    """The same; `gathered` is a query for the keys of those that may match, as `candidates` has it, if there is one."""
     dataset, filters = listed.dataset, listed.filters
     tests = [
         f"r.tenant = {tenant}",
         *(test_of(condition, statement) for condition in filters.conditions),
         *behind,
     ]
-    query = words_query(dataset, filters, tenant, statement)
     source = _view(listed)
-    if query is not None:
-        source = f"({candidates(dataset, query, tenant)}) c JOIN {source} ON r.key = c.key"
+    if gathered is not None:
+        source = f"({gathered}) c JOIN {source} ON r.key = c.key"
         tests += recheck(dataset, filters, tenant, statement)
     return f"FROM {source} WHERE {' AND '.join(tests)}"
+
+
+def _by_words(
+    listed: Listed, statement: Statement, tenant: str, behind: Sequence[str], sorting: str, *, walking: bool
+) -> str:
+    """As `_found`, and ORDER BY the key: candidates come in that order, so that only those that are wanted are looked at."""
+    what = (listed.dataset, listed.filters, tenant, statement)
+    condition = " AND ".join(behind) or "true"
+    if walking:
+        gathered = walked_candidates(*what, behind=condition, sorting=sorting)
+    else:
+        # OFFSET keeps the sort where it is.
+        gathered = f"""
+            SELECT r.key, r.is_indexed FROM ({candidates(*what)}) r
+            WHERE {condition} ORDER BY {sorting} OFFSET 0"""
+    return f"{_found_among(gathered, listed, statement, tenant, ())} ORDER BY {sorting}"
 
 
 def _in_order(listed: Listed, statement: Statement, tenant: str, behind: Sequence[str], sorting: str) -> str:
