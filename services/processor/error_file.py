@@ -10,13 +10,12 @@ import io
 from collections.abc import Sequence
 
 from services.processor.checking import Fault
+from services.processor.corrected import Remarks, restored_cells
 from shared.contracts.dialect import Dialect
 from shared.contracts.error_file import (
     error_file_delimiter,
     needs_neutralising,
     neutralised,
-    remark_columns,
-    restored,
 )
 from shared.reading.batch import RecordBatch
 from shared.reading.splitting import split_cut_off
@@ -40,7 +39,7 @@ class ErrorFileWriter:
         self._dialect = dialect
         self._delimiter = error_file_delimiter(dialect.delimiter)
         self._width = width
-        self._left_out = sorted(remark_columns(header), reverse=True)
+        self._remarks_sent = Remarks(header)
         self._restores = restores
         self._text = io.StringIO()
         self._writer = csv.writer(self._text, delimiter=self._delimiter)
@@ -62,14 +61,17 @@ class ErrorFileWriter:
         if (is_plain or self._verbatim) and self._may_stay(fields):
             self._add_verbatim(raw, line_number, faults)
             return
-        self.add_fields(list(map(restored, fields)) if self._restores else fields, line_number, faults)
+        if self._restores:
+            fields = restored_cells(fields, self._remarks_sent)
+        self.add_fields(fields, line_number, faults)
 
     def add_fields(self, fields: Sequence[str], line_number: int, faults: Sequence[Fault]) -> None:
+        left_out = sorted(self._remarks_sent.places_in(fields), reverse=True)
         if not any(map(str.strip, fields[self._width :])):
             fields = fields[: self._width]  # blank cells behind the last column would push the remarks aside
         cells = [neutralised(_printable(cell)) for cell in fields]
         cells += [""] * (self._width - len(fields))
-        for place in self._left_out:
+        for place in left_out:
             del cells[place]
         codes, messages = _said(faults)
         self._writer.writerow([*cells, line_number, codes, messages])
@@ -77,7 +79,7 @@ class ErrorFileWriter:
     def _may_stay(self, fields: Sequence[str]) -> bool:
         """Whether a record of these cells may be written as it came."""
         return len(fields) == self._width and not (
-            self._left_out or self._restores or needs_neutralising(fields)
+            self._remarks_sent.places_in(fields) or self._restores or needs_neutralising(fields)
         )
 
     def _add_verbatim(self, raw: str, line_number: int, faults: Sequence[Fault]) -> None:

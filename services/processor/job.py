@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -56,6 +56,32 @@ class Step:
     slice: Slice | None = None
     filed_up_to: int | None = None
     error_file: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that was done.
+
+    Attributes:
+        work: The import as it is now.
+        beside: As `Loaded` has it.
+    """
+
+    work: Work
+    beside: Mapping[str, Counter[str]]
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a step has done, to be counted and kept with the import: as `repository.advance` takes it.
+
+    Attributes:
+        beside: As `Loaded` has it.
+    """
+
+    balance: Counts
+    changes: dict[str, Any]
+    beside: Mapping[str, Counter[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,32 +168,42 @@ class Job:
 
     async def do(
         self, connection: AsyncConnection, work: Work, step: Step, *, lease_seconds: float | None
-    ) -> Work:
+    ) -> Done:
         """Do a prepared step; `lease_seconds` as in `repository.advance`."""
         match phase_due(work):
             case "reading":
-                balance, changes = await self._load_slice(connection, work, step)
+                outcome = await self._load_slice(connection, work, step)
             case "applying":
-                balance, changes = await self._apply(connection, work)
+                outcome = await self._apply(connection, work)
             case _:
-                balance, changes = await self._file(connection, work, step)
+                outcome = await self._file(connection, work, step)
+        changes = outcome.changes
         if step.error_file is not None:
             await repository.add_error_file(connection, work, *step.error_file)
-            changes["error_parts"] = work.error_parts + 1
-        return await repository.advance(
-            connection, work, balance, changes=changes, lease_seconds=lease_seconds
+            changes = changes | {"error_parts": work.error_parts + 1}
+        moved = await repository.advance(
+            connection, work, outcome.balance, changes=changes, lease_seconds=lease_seconds
         )
+        return Done(moved, outcome.beside)
 
     # Reading.
 
     async def _next_slice(self, work: Work) -> Step:
         ahead, self._ahead = self._ahead, None
-        done = await (ahead or self._read(self._start(work)))
+        done = await (ahead or self._read(await self._start(work)))
         return Step(slice=done, error_file=await self._write_errors(work, done.error_text))
 
-    def _start(self, work: Work) -> _Start:
+    async def _start(self, work: Work) -> _Start:
         checkpoint = Checkpoint(work.byte_offset, work.record_number, work.line_number)
-        return _Start(checkpoint, work.date_orders, self._room(work))
+        return _Start(checkpoint, await self._date_orders(work), self._room(work))
+
+    async def _date_orders(self, work: Work) -> Mapping[str, DateOrder] | None:
+        """The date orders known before a record is read: a correction's dates are read as those they stood among."""
+        if work.date_orders is not None or work.corrects is None or self._options.date_order is not None:
+            known: Mapping[str, DateOrder] | None = work.date_orders
+            return known
+        async with self._engine.connect() as connection:
+            return await corrections.find_date_orders(connection, work)
 
     async def _read(self, start: _Start) -> Slice:
         reader = SliceReader(
@@ -198,9 +234,7 @@ class Job:
             raise ImportBroken("file_truncated", f"the stored file ends at byte {end} of {self._file_size}")
         return block
 
-    async def _load_slice(
-        self, connection: AsyncConnection, work: Work, step: Step
-    ) -> tuple[Counts, dict[str, Any]]:
+    async def _load_slice(self, connection: AsyncConnection, work: Work, step: Step) -> _Outcome:
         done = step.slice
         assert done is not None
         staged = 0
@@ -223,14 +257,17 @@ class Job:
             "date_orders": done.date_orders,
             "notes": dict(Counter(work.notes) + notes),
         }
-        return _balance(loaded, processed=done.records, rejected=done.rejected), changes
+        balance = _balance(loaded, processed=done.records, rejected=done.rejected)
+        return _Outcome(balance, changes, loaded.beside)
 
     # Applying.
 
-    async def _apply(self, connection: AsyncConnection, work: Work) -> tuple[Counts, dict[str, Any]]:
-        if refused := await self._refused_by_duplicates(connection, work):
-            return refused
-        loaded = await load_all_at_once(connection, work, self._merge, dry_run=self._options.dry_run)
+    async def _apply(self, connection: AsyncConnection, work: Work) -> _Outcome:
+        loaded = None
+        while loaded is None:
+            if refused := await self._refused_by_duplicates(connection, work):
+                return refused
+            loaded = await self._load_if_tolerated(connection, work)
         kept = await self._add_errors(connection, work, [], Counter(), loaded, from_row=0)
         notes = Counter[str]()
         if not self._options.dry_run:
@@ -242,22 +279,33 @@ class Job:
             "row_errors_kept": work.row_errors_kept + kept,
             "notes": dict(Counter(work.notes) + notes),
         }
-        return _balance(loaded, processed=0, rejected=0), changes
+        return _Outcome(_balance(loaded, processed=0, rejected=0), changes, loaded.beside)
 
-    async def _refused_by_duplicates(
-        self, connection: AsyncConnection, work: Work
-    ) -> tuple[Counts, dict[str, Any]] | None:
+    async def _load_if_tolerated(self, connection: AsyncConnection, work: Work) -> Loaded | None:
+        """Load what the import's stage holds; None, and nothing was loaded, if duplicates turn out to be too many.
+
+        A single edit, which waits for no load, may take a key between its judgement and the load.
+        """
+        loading = await connection.begin_nested()
+        loaded = await load_all_at_once(connection, work, self._merge, dry_run=self._options.dry_run)
+        if self._dataset.on_duplicate == "reject" and self._excess(work, loaded.duplicate):
+            await loading.rollback()
+            return None
+        await loading.commit()
+        return loaded
+
+    async def _refused_by_duplicates(self, connection: AsyncConnection, work: Work) -> _Outcome | None:
         """If duplicates are what is too much, list and count them and load nothing; else None, and nothing is done."""
         options = self._options
         limited = options.max_rejected is not None or options.max_rejected_share is not None
         if not limited or self._dataset.on_duplicate != "reject":
             return None
         if not options.dry_run:
-            # What is judged now must still hold when it is loaded.
+            # What is judged now must still hold when it is loaded, but for single edits.
             await repository.lock_tables(connection, work, self._merge.tables)
         judging = await connection.begin_nested()
         judged = await load_all_at_once(connection, work, self._merge, dry_run=True)
-        if excess(options, work, self._refused(work) + judged.duplicate) is None:
+        if self._excess(work, judged.duplicate) is None:
             await judging.rollback()
             return None
         await judging.commit()
@@ -267,10 +315,11 @@ class Job:
             "rows_staged": work.rows_staged - judged.duplicate,
             "row_errors_kept": work.row_errors_kept + kept,
         }
-        return _balance(Loaded(duplicate=judged.duplicate), processed=0, rejected=0), changes
+        return _Outcome(_balance(Loaded(duplicate=judged.duplicate), processed=0, rejected=0), changes)
 
-    def _excess(self, work: Work) -> str | None:
-        return excess(self._options, work, self._refused(work))
+    def _excess(self, work: Work, further: int = 0) -> str | None:
+        """Why the import must fail, if so; `further` records with row errors are not counted yet."""
+        return excess(self._options, work, self._refused(work) + further)
 
     def _refused(self, work: Work) -> int:
         """Records with row errors so far."""
@@ -296,12 +345,10 @@ class Job:
             writer.add_raw(duplicate.raw, duplicate.line_number, [fault])
         return writer.take()
 
-    async def _file(
-        self, connection: AsyncConnection, work: Work, step: Step
-    ) -> tuple[Counts, dict[str, Any]]:
+    async def _file(self, connection: AsyncConnection, work: Work, step: Step) -> _Outcome:
         if step.filed_up_to is not None:
             await repository.remove_duplicates(connection, work.import_id, up_to=step.filed_up_to)
-        return Counts(), {}
+        return _Outcome(Counts(), {})
 
     # Row errors.
 
@@ -358,7 +405,11 @@ class Job:
             await corrections.note_duplicates(connection, work, from_row=from_row)
         if self._source.line_column is None:
             return Counter()
-        return Counter({corrections.NO_ROW_ERROR: await corrections.close_errors(connection, work)})
+        without = await corrections.close_errors(connection, work)
+        if not without:
+            return Counter()
+        all_known = await corrections.knows_all(connection, work, self._dataset)
+        return Counter({corrections.NO_ROW_ERROR if all_known else corrections.NOT_KNOWN: without})
 
     def _duplicate_errors(self, work: Work, duplicates: Sequence[Any]) -> list[RowError]:
         return [self._duplicate_error(work, duplicate) for duplicate in duplicates]

@@ -1,7 +1,8 @@
 """What one transaction does with checked records: copies them straight in, merges them, or keeps them for the end."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -33,12 +34,17 @@ _WORK_MEM = "SET LOCAL work_mem = '64MB'"  # a slice's sort and its returned row
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of the staged records; the counts add up to their number."""
+    """What became of the staged records; the counts add up to their number.
+
+    Attributes:
+        beside: How many records of other datasets were changed by what follows from it: by dataset, and kind of change.
+    """
 
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
     duplicate: int = 0
+    beside: Mapping[str, Counter[str]] = field(default_factory=dict)
 
 
 class Loader:
@@ -102,11 +108,10 @@ class Loader:
         await copy(connection, "stage", list(self._merge.stage), staged.for_stage())
         distinct = staged.has_distinct_keys
         done = await _counted(connection, work, self._merge.load_distinct if distinct else self._merge.load)
-        for step in self._merge.steps:
-            await connection.execute(statement(step), parameters(work))
+        beside = await _do_steps(connection, work, self._merge)
         if distinct and done.unchanged:
             await self._keep_unchanged(connection, work, staged, done.written)
-        return _loaded(done)
+        return replace(_loaded(done), beside=beside)
 
     async def _keep_unchanged(
         self, connection: AsyncConnection, work: Work, staged: Staged, written: Sequence[int] | None
@@ -159,15 +164,23 @@ async def load_all_at_once(connection: AsyncConnection, work: Work, merge: Merge
         return _loaded(await _counted(connection, work, merge.judge))
     await lock_tables(connection, work, merge.tables)
     done = await _counted(connection, work, merge.load)
-    for step in merge.steps:
-        await connection.execute(statement(step), parameters(work))
-    return _loaded(done)
+    return replace(_loaded(done), beside=await _do_steps(connection, work, merge))
 
 
 async def drop_stage(connection: AsyncConnection, import_id: UUID) -> None:
     """Remove the import's own stage, if it has one, and what is kept of the lines that its records correct."""
     await forget_sent(connection, import_id)
     await connection.execute(text(f"DROP TABLE IF EXISTS {stage_of_import(import_id)}"))
+
+
+async def _do_steps(connection: AsyncConnection, work: Work, merge: Merge) -> dict[str, Counter[str]]:
+    """Do what follows from the load; `Loaded.beside`."""
+    beside: dict[str, Counter[str]] = {}
+    for step in merge.steps:
+        done = await connection.execute(statement(step), parameters(work))
+        for changed in done if done.returns_rows else ():
+            beside.setdefault(changed.dataset, Counter())[changed.kind] += changed.records
+    return beside
 
 
 async def _counted(connection: AsyncConnection, work: Work, sql: str) -> Row[Any]:

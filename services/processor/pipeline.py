@@ -18,11 +18,12 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.processor import repository
+from services.processor.editing.repository import forget_replies
 from services.processor.job import Job, Step
 from services.processor.loading import drop_stage
 from services.processor.reasons import (
+    COLLISIONS,
     LOCK_NOT_AVAILABLE,
-    UNIQUE_VIOLATION,
     ImportBroken,
     reason_of,
     refusal_of,
@@ -50,8 +51,6 @@ BUSY_SECONDS = 1.0  # when another processor has the import in hand, look again 
 RUN_SECONDS = (
     5.0  # one command's work, slices begun within it; a stopping process waits for the slice in hand only
 )
-# A load and a single edit may meet in the same keys; PostgreSQL then ends one of the transactions, and it is done again.
-COLLISIONS = frozenset({"40001", "40P01", UNIQUE_VIOLATION})  # serialization, deadlock
 COLLISION_ATTEMPTS = 6
 WATCH_SECONDS = 10.0
 MAX_TRIES = 20  # claims of one slice, most of which must have ended with the process
@@ -119,11 +118,12 @@ class Pipeline:
                 await self._command(connection, work)
 
     async def watch(self) -> None:
-        """For ever: every WATCH_SECONDS, `remind`."""
+        """For ever: every WATCH_SECONDS, `remind` and `tidy`."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await self.remind()
+                await self.tidy()
             except Exception as error:  # noqa: BLE001 - the database may be away; there is a next time
                 log.warning("imports.not_watched", error=repr(error))
 
@@ -133,6 +133,11 @@ class Pipeline:
             for work in await repository.abandoned(connection, self._bus.presence.instance, self._in_hand):
                 log.warning("import.abandoned", import_id=str(work.import_id), slice=work.slice)
                 await self._command(connection, work)
+
+    async def tidy(self) -> None:
+        """Remove replies to edits that nobody will read any more."""
+        async with self._engine.begin() as connection:
+            await forget_replies(connection)
 
     async def cancel(self, connection: AsyncConnection, event: Event[ImportCancel]) -> None:
         """End the import within one slice; one that has ended stays as it is.
@@ -255,8 +260,9 @@ class Pipeline:
         held = await repository.hold(connection, work)
         if held.cancel_requested and not work.cancel_requested and work.phase == "applying":
             return held  # nothing is loaded yet, and need not be
-        moved = await job.do(connection, work, step, lease_seconds=self._lease_seconds if going_on else None)
-        if told := changed(held, moved):
+        done = await job.do(connection, work, step, lease_seconds=self._lease_seconds if going_on else None)
+        moved = done.work
+        for told in changed(held, moved, done.beside):
             await self._publish(connection, moved, told)
         if job.is_filed(moved) and not await repository.has_duplicates(connection, work.import_id):
             if not job.is_loaded(moved):

@@ -1,5 +1,7 @@
 """The events that tell how an import stands, made from its row. Pure."""
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from services.processor.repository import Work
@@ -28,19 +30,25 @@ def progressed(work: Work) -> ImportProgressed:
     )
 
 
-def changed(before: Work, after: Work) -> RecordsChanged | None:
-    """That a step of the import, from `before` to `after` it, changed records of its dataset; None if it did not."""
+def changed(before: Work, after: Work, beside: Mapping[str, Counter[str]]) -> Iterator[RecordsChanged]:
+    """What a step of the import, from `before` to `after` it, changed: its own dataset first, each that it did change.
+
+    Args:
+        beside: As `loading.Loaded` has it.
+    """
+    if before.options.get("dry_run", False):
+        return
     created = after.rows_inserted - before.rows_inserted
     updated = after.rows_updated - before.rows_updated
-    if not created + updated or before.options.get("dry_run", False):
-        return None
-    return RecordsChanged(
-        dataset=before.dataset,
-        created=created,
-        updated=updated,
-        import_id=before.import_id,
-        slice=before.slice,
-    )
+    for dataset, kinds in {before.dataset: Counter(created=created, updated=updated), **beside}.items():
+        if kinds.total():
+            yield RecordsChanged(
+                dataset=dataset,
+                created=kinds["created"],
+                updated=kinds["updated"],
+                import_id=before.import_id,
+                slice=before.slice,
+            )
 
 
 def resumed(work: Work) -> ImportResumed:

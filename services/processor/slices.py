@@ -11,12 +11,20 @@ from uuid import UUID
 
 from services.processor.checking import Checked, Checker, Fault, date_orders_of
 from services.processor.checking.keys import keys_of
-from services.processor.corrected import LINE_UNREADABLE, Refused, Sent, line_in, restored_batch
+from services.processor.corrected import (
+    LINE_UNREADABLE,
+    Refused,
+    Remarks,
+    Sent,
+    restored_batch,
+    restored_cells,
+)
 from services.processor.error_file import ErrorFileWriter, fields_of
 from services.processor.staging import Staged
 from shared.contracts.datasets import Dataset, datasets
 from shared.contracts.dialect import Dialect
-from shared.contracts.error_file import error_file_header, is_error_file, line_column, restored
+from shared.contracts.duplicates import holder_told
+from shared.contracts.error_file import error_file_header, is_error_file, line_column
 from shared.contracts.options import DateOrder
 from shared.reading.batch import Checkpoint, RecordBatch
 from shared.reading.records import RecordReader
@@ -83,7 +91,12 @@ class Source:
     @cached_property
     def restores(self) -> bool:
         """Whether the file's cells stand there as an error file has them."""
-        return self.corrects or is_error_file(self.header)
+        return is_error_file(self.header, corrects=self.corrects)
+
+    @cached_property
+    def remarks(self) -> Remarks:
+        """Where a record has what an error file says of it."""
+        return Remarks(self.header)
 
     @cached_property
     def line_column(self) -> int | None:
@@ -93,7 +106,7 @@ class Source:
     def cells_of(self, raw: str) -> Sequence[str]:
         """The cells of a record from its text in the file."""
         cells = fields_of(raw, self.dialect)
-        return list(map(restored, cells)) if self.restores else cells
+        return restored_cells(cells, self.remarks) if self.restores else cells
 
     def error_file(self) -> ErrorFileWriter:
         """A writer for a part of the import's error file."""
@@ -200,7 +213,10 @@ class SliceReader:
             self._scout = RecordReader(source.dialect, self._start, width=source.width)
         batches = chain(self._scout.feed(block), self._scout.finish() if at_end else ())
         restores = source.restores
-        records = (restored_batch(batch) if restores else batch for batch in batches if not batch.is_header)
+        remarks = source.remarks
+        records = (
+            restored_batch(batch, remarks) if restores else batch for batch in batches if not batch.is_header
+        )
         first = next(records, None)
         if first is not None:
             self.slice.date_orders = date_orders_of(
@@ -220,7 +236,7 @@ class SliceReader:
         return self._checker
 
     def _add(self, came: RecordBatch) -> None:
-        batch = restored_batch(came) if self._source.restores else came
+        batch = restored_batch(came, self._source.remarks) if self._source.restores else came
         checker = self._checker_now()
         checked = checker.check(batch)
         self.slice.records += len(batch)
@@ -236,13 +252,12 @@ class SliceReader:
 
     def _lines_corrected(self, batch: RecordBatch) -> Mapping[int, int]:
         """Which line records correct, by index in the batch."""
-        column = self._source.line_column
-        if column is None:
+        if self._source.line_column is None:
             return {}
-        lines = {}
+        remarks, lines = self._source.remarks, {}
         for index, cells in enumerate(batch.fields):
             try:
-                line = line_in(cells[column]) if column < len(cells) else None
+                line = remarks.line_in(cells)
             except ValueError:
                 self.slice.notes[LINE_UNREADABLE] += 1
             else:
@@ -342,22 +357,15 @@ def duplicate_fault(dataset: Dataset, import_id: UUID, duplicate: Duplicate, *, 
     """Why a record whose key is taken was not loaded: names the record that has it. `value` is its key as it came."""
     titles = " and ".join(dataset.field(name).title for name in dataset.primary_key)
     key = duplicate.key.replace("\x1f", ", ")
+    holder = holder_told(duplicate.holder_row, duplicate.holder_import, own=import_id)
     return Fault(
         "duplicate_key",
-        f"{titles} {key} is already there: {_holder(duplicate, import_id)}",
+        f"{titles} {key} is already there: {holder}",
         column=dataset.primary_key[0],
         value=value,
         rule="unique",
         hint="remove the record, or correct its key",
     )
-
-
-def _holder(duplicate: Duplicate, import_id: UUID) -> str:
-    if duplicate.holder_import is None:
-        return "it is in the table"
-    if duplicate.holder_import == import_id:
-        return f"record {duplicate.holder_row} of this file has it"
-    return f"record {duplicate.holder_row} of import {duplicate.holder_import} brought it"
 
 
 def _storable(value: str | None, most: int) -> str | None:

@@ -15,6 +15,7 @@ from services.results.records.api_edits import edits_router
 from services.results.records.editing import Edits
 from shared.platform.auth import Authenticator
 from shared.platform.objects import Objects
+from shared.platform.querying import Copies
 
 
 def results_router(
@@ -24,6 +25,7 @@ def results_router(
     watches: Watches,
     objects: Objects,
     keys: ReceiptKeys,
+    copies: Copies,
     edits: Edits,
 ) -> APIRouter:
     """Every path of this service: `/imports`, `/receipts`, `/records`, `/datasets`."""
@@ -32,7 +34,7 @@ def results_router(
     router.include_router(errors_router(engine, auth, objects))
     router.include_router(files_router(engine, auth, objects))
     router.include_router(receipts_router(engine, auth, keys))
-    router.include_router(records_router(engine, auth))
+    router.include_router(records_router(engine, auth, copies))
     router.include_router(edits_router(auth, edits))
     router.include_router(datasets_router(auth))
     return router

@@ -9,12 +9,14 @@ from services.results.imports.adoption import adopting
 from services.results.imports.stream import Watches
 from services.results.receipts.signing import ReceiptKeys, private_key_of, public_key_of
 from services.results.records.editing import PLACES, Edits
+from services.results.records.export import exports_at_once
 from services.results.settings import Settings
 from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for
 from shared.platform.health import Check, database_check
 from shared.platform.objects import Objects
+from shared.platform.querying import Copies
 from shared.platform.service import Service, Stopping
 
 
@@ -33,6 +35,7 @@ def build(stopping: Stopping) -> Service:
     # Apart from what reads: whoever waits for an edit keeps a connection.
     sessions = engine_for(settings.database_url, "results", pool_size=PLACES, max_overflow=0)
     edits = Edits(engine, sessions, bus, stopping)
+    copies = Copies(engine, at_once=exports_at_once(settings.database_pool_size))
     objects = Objects(settings.store_url)
     keys = ReceiptKeys(
         private_key_of(settings.receipt_key.get_secret_value()),
@@ -62,5 +65,5 @@ def build(stopping: Stopping) -> Service:
         "results",
         lifespan,
         checks,
-        results_router(engine, auth, watches=watches, objects=objects, keys=keys, edits=edits),
+        results_router(engine, auth, watches=watches, objects=objects, keys=keys, copies=copies, edits=edits),
     )

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.results import repository
+from services.results.imports import merging
 from services.results.tables import inbox
 from shared.contracts.events import (
     AnyEvent,
@@ -53,27 +53,27 @@ def live_listener(engine: AsyncEngine, wake: Wake) -> Callable[[AnyEvent], Await
         if not isinstance(event.data, ImportProgressed):
             return
         async with engine.begin() as connection:
-            await repository.add_progress(connection, event.tenant, event.data, event.time)
+            await merging.add_progress(connection, event.tenant, event.data, event.time)
         wake(event.tenant, event.data.import_id)
 
     return hear
 
 
 async def _on_uploaded(connection: AsyncConnection, event: AnyEvent) -> None:
-    await repository.add_uploaded(connection, event.tenant, event.data)
+    await merging.add_uploaded(connection, event.tenant, event.data)
 
 
 async def _on_resumed(connection: AsyncConnection, event: AnyEvent) -> None:
-    await repository.add_resumed(connection, event.tenant, event.data)
+    await merging.add_resumed(connection, event.tenant, event.data)
 
 
 async def _on_completed(connection: AsyncConnection, event: AnyEvent) -> None:
-    await repository.add_completed(connection, event.tenant, event.data)
+    await merging.add_completed(connection, event.tenant, event.data)
 
 
 async def _on_failed(connection: AsyncConnection, event: AnyEvent) -> None:
-    await repository.add_failed(connection, event.tenant, event.data)
+    await merging.add_failed(connection, event.tenant, event.data)
 
 
 async def _on_cancelled(connection: AsyncConnection, event: AnyEvent) -> None:
-    await repository.add_cancelled(connection, event.tenant, event.data)
+    await merging.add_cancelled(connection, event.tenant, event.data)

@@ -33,10 +33,11 @@ def attachment(name: str) -> str:
 async def begun(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same chunks, the first of which is read now: what is wrong with the store is said before the answer begins."""
     first = await anext(chunks)
-    return _resumed(first, chunks)
+    return resumed(first, chunks)
 
 
-async def _resumed(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def resumed(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """`first`, which was read before, then the rest."""
     yield first
     async for chunk in rest:
         yield chunk

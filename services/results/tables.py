@@ -1,6 +1,6 @@
 """What results owns (the read model of imports), and the views of other services that it reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -16,11 +16,16 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    cast,
+    collate,
+    func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.platform.bus import inbox_table
+
+FOLDING = "pg_unicode_fast"  # the collation that has Unicode's rules of case
 
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -60,7 +65,8 @@ imports = Table(
     Column("processing_completed_at", DateTime(timezone=True)),
     Column("error_code", Text),
     Column("error_message", Text),
-    Column("changed_at", DateTime(timezone=True)),  # set by the database at every change
+    # Set by the database at every change; null: at none since it does so.
+    Column("changed_at", DateTime(timezone=True)),
 )
 
 inbox = inbox_table(metadata)
@@ -219,9 +225,9 @@ receipts = Table(
 )
 
 
-def equal_to(table: Table, values: Mapping[str, str]) -> list[ColumnElement[bool]]:
-    """That the columns of `table` equal `values`."""
-    return [table.c[name] == value for name, value in values.items()]
+def folded(value: Any) -> ColumnElement[str]:
+    """`value`, a text, as it is compared ignoring case: with all of Unicode's rules, whatever the server's locale."""
+    return func.casefold(collate(cast(value, Text), FOLDING))
 
 
 async def rows_of(

@@ -12,7 +12,7 @@ from services.upload.api_keys import api_keys_router
 from services.upload.consumer import subscription
 from services.upload.intake import Intake
 from services.upload.limits import Limits, Sizes
-from services.upload.places import Places
+from services.upload.places import places_for_uploads
 from services.upload.settings import Settings
 from services.upload.sweeper import Sweeper
 from services.upload.tus.api import tus_router
@@ -46,7 +46,7 @@ def build(stopping: Stopping) -> Service:
         Sizes(settings.upload_max_bytes, settings.upload_max_bytes_by_dataset),
     )
     admission = Admission(engine, owner=bus.presence.instance, defaults=limits)
-    places = Places()
+    places = places_for_uploads()
     intake = Intake(engine, bus, objects, admission, places, max_ratio=settings.upload_max_ratio)
     sweeper = Sweeper(engine, objects, admission, stopping, further=(lambda: sweep(engine, objects),))
     bus.subscribe(subscription(Finisher(engine, objects, intake, admission)))

@@ -70,7 +70,8 @@ FIELDS: Mapping[str, Field] = {
         {"type": "string", "format": "uuid"},
     ),
     "date_order": Field(
-        "How dates such as 03/04/2024 are read; without it the dates in the file's first 4 MiB decide.",
+        "How dates such as 03/04/2024 are read; without it as in the import that the file corrects, if it corrects one;"
+        " else the dates in the file's first 4 MiB decide.",
         "day-first or month-first",
         {"type": "string", "enum": ["day-first", "month-first"]},
     ),

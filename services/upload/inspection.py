@@ -31,6 +31,7 @@ class Inspection:
     Args:
         given: What the request says of the dialect.
         dataset: What the file is, if that is known yet; its column names are the best evidence for the header.
+        corrects: Whether it is to correct an earlier import.
 
     Attributes (`dialect` and those below it are there once the head was read, and final after `finish`):
         size: Bytes.
@@ -43,7 +44,13 @@ class Inspection:
         lines_detected: Physical lines.
     """
 
-    def __init__(self, *, given: DialectOverrides = _NOTHING_GIVEN, dataset: Dataset | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        given: DialectOverrides = _NOTHING_GIVEN,
+        dataset: Dataset | None = None,
+        corrects: bool = False,
+    ) -> None:
         self.size = 0
         self.rows_detected = 0
         self.lines_detected = 0
@@ -52,6 +59,7 @@ class Inspection:
         self.header: list[str] = []
         self.width = 0
         self._given = given
+        self._corrects = corrects
         self._expected = columns_of(dataset) if dataset else None
         self._hash = hashlib.sha256()
         self._encoding = EncodingEvidence()
@@ -120,7 +128,8 @@ class Inspection:
         if len(names) < found.dialect.header_rows:
             raise _header_unreadable(f"it does not end within {len(self._head)} bytes")
         header = joined_names(names)
-        self.header = list(map(restored, header)) if is_error_file(header) else header
+        restores = is_error_file(header, corrects=self._corrects)
+        self.header = list(map(restored, header)) if restores else header
         records = chain.from_iterable(batch.fields for batch in batches)
         self._first_records = list(islice(records, _FIRST_RECORDS))
         # Without names the columns are told by the first record, which may be wider than most.

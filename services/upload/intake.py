@@ -17,13 +17,14 @@ from services.upload.fields import Asked, asked_in
 from services.upload.inspection import dataset_named
 from services.upload.look import Look
 from services.upload.names import base_name, printable
-from services.upload.places import Place, Places
+from services.upload.places import Place
 from services.upload.resources import Accepted, accepted_of, already_imported
 from shared.contracts.events import ImportUploaded
 from shared.contracts.problems import Unavailable
 from shared.platform.bus import Bus
 from shared.platform.logs import get_logger
 from shared.platform.objects import CHUNK_BYTES, Objects
+from shared.platform.places import Places
 from shared.platform.tenancy import tenant_reading
 
 log = get_logger(__name__)

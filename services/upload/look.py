@@ -22,7 +22,9 @@ class Look:
         self._patient = patient
         self._dataset = None if asked.dataset is None and patient else dataset_named(asked.dataset)
         self._matched = False
-        self.inspection = Inspection(given=asked.given, dataset=self._dataset)
+        self.inspection = Inspection(
+            given=asked.given, dataset=self._dataset, corrects=asked.corrects is not None
+        )
 
     def feed(self, block: bytes) -> None:
         self._go_on(lambda: self.inspection.feed(block))

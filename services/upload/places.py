@@ -1,7 +1,6 @@
 """Places for large uploads: each holds some parts of its file in memory on the way to the store, so only so many may at once."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator
 from time import monotonic
 from types import TracebackType
@@ -9,6 +8,7 @@ from typing import Self
 
 from services.upload.blocks import BLOCK_BYTES
 from shared.contracts.problems import RequestTimeout
+from shared.platform.places import Places
 
 FREE_BYTES = BLOCK_BYTES  # of each file: small ones never wait
 PLACES = 32  # of a process: with what the allocator keeps some 10 MiB each on a folder, up to three parts of 8 MiB on S3
@@ -16,49 +16,9 @@ SHARE = 16  # of them, that one tenant may have at a time
 PATIENCE_SECONDS = 10.0  # for the next half MiB, while others wait: 50 KiB/s
 
 
-class Places:
-    """Those of one process, given in the order they are asked for; a tenant that has its share waits until it has less."""
-
-    def __init__(self, count: int = PLACES, share: int = SHARE) -> None:
-        self._free = count
-        self._share = share
-        self._held: Counter[str] = Counter()
-        self._waiting: dict[asyncio.Future[None], str] = {}
-
-    async def take(self, tenant: str) -> None:
-        """Wait for a place, and have it until `give_back`."""
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = tenant
-        self._hand_out()
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if not self._waiting.pop(waiter, None):
-                self.give_back(tenant)
-            raise
-
-    def give_back(self, tenant: str) -> None:
-        self._free += 1
-        self._held[tenant] -= 1
-        self._held += Counter()  # forgets who has none
-        self._hand_out()
-
-    @property
-    def are_wanted(self) -> bool:
-        """Whether somebody waits for one."""
-        return bool(self._waiting)
-
-    def _hand_out(self) -> None:
-        for waiter, tenant in list(self._waiting.items()):
-            if not self._free:
-                return
-            if self._held[tenant] >= self._share:
-                continue
-            del self._waiting[waiter]
-            self._free -= 1
-            self._held[tenant] += 1
-            if not waiter.done():
-                waiter.set_result(None)
+def places_for_uploads() -> Places:
+    """Those of a process."""
+    return Places(PLACES, SHARE)
 
 
 class Place:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 LINE = "_line"  # of the record in the imported file
-REMARKS = (LINE, "_codes", "_messages")  # no file's columns: an upload passes over them
+CODES = "_codes"  # of its row errors
+REMARKS = (LINE, CODES, "_messages")  # no file's columns: an upload passes over them
 
 _RUN = "=+\\-@\t\r\n＝＋－＠"
 _SUSPICIOUS = frozenset("=+-@\t\r\n＝＋－＠'")  # with what is to change begins, and some that is not
@@ -51,9 +52,14 @@ def line_column(header: Sequence[str]) -> int | None:
     return max(positions, default=None)  # the newest, should an error file of an error file have two
 
 
-def is_error_file(header: Sequence[str]) -> bool:
-    """Whether a file is an error file, mended or not, by its header: then its cells are to be `restored`."""
-    return set(remark_columns(header).values()) == set(REMARKS)
+def is_error_file(header: Sequence[str], *, corrects: bool) -> bool:
+    """Whether a file is an error file, mended or not: then its cells, those of the header too, are to be `restored`.
+
+    Args:
+        header: Its column names.
+        corrects: Whether it was sent to correct an import; then some of the remarks may be gone.
+    """
+    return corrects or set(remark_columns(header).values()) == set(REMARKS)
 
 
 def error_file_delimiter(delimiter: str) -> str:

@@ -174,10 +174,11 @@ class RecordReplied(EventData):
 
 
 class RecordsChanged(EventData):
-    """Records were created or updated, in one transaction: by a slice of an import, or by an edit.
+    """Records of one dataset were created or updated, in one transaction: by a slice of an import, or by an edit.
 
-    Which ones is in `processor.changes`, of `import_id` and `slice`; or in `processor.edits`, of `edit_id`. What an
-    import did to records of other datasets beside its own (a sale creates products) is there and not counted here.
+    Which ones is in `processor.changes_v1`, of `import_id`, `slice` and `dataset`; or in `processor.edits_v1`, of `edit_id`.
+    Where an import also changes another dataset (a sale creates products and lowers their stock), that is an event of
+    its own, of the same import and slice.
     """
 
     type = "records.changed"
@@ -190,7 +191,10 @@ class RecordsChanged(EventData):
 
 
 class RecordsDeleted(EventData):
-    """Records were deleted by an edit: `deleted` of them; all that the tenant had in the dataset, if `whole_dataset`."""
+    """Records were deleted by an edit: `deleted` of them; all that the tenant had in the dataset, if `whole_dataset`.
+
+    The one that was deleted by itself is in `processor.edits_v1`, of `edit_id`.
+    """
 
     type = "records.deleted"
     dataset: str

@@ -38,7 +38,9 @@ def record_id(dataset: Dataset, key: str) -> str:
 
 
 def record_key(dataset: Dataset, record_id: str) -> str:
-    """The key that an id stands for. What is no id stands for the key of no record."""
+    """The key that an id stands for, in whatever case it is written where keys are compared so. What is no id stands for no record."""
+    if dataset.key_comparison == "ignore-case":
+        record_id = folded(record_id)
     if not has_parts(dataset):
         return record_id
     return _PIECE.sub(lambda piece: SEPARATOR if piece[2] else piece[1], record_id)

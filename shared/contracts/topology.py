@@ -28,7 +28,8 @@ UPLOAD_FINISH = Queue("upload.finish", frozenset({"upload.finish"}), workers=2)
 PROCESSOR_IMPORTS = Queue("processor.imports", frozenset({"import.uploaded", "slice.process"}), workers=2)
 # Apart from the imports themselves, which may keep all workers busy for seconds.
 PROCESSOR_COMMANDS = Queue("processor.commands", frozenset({"import.cancel", "import.retry"}))
-# Somebody waits for each of these. Most take a millisecond or two, one that meets a slice some tenths of a second.
+# Somebody waits for each of these. Most take a millisecond or two; one that meets a slice waits half a second for it, and
+# then goes to the end of the queue, so that no tenant's import or deletion holds up the edits of all others.
 PROCESSOR_RECORDS = Queue(
     "processor.records",
     frozenset({"record.create", "record.replace", "record.patch", "record.delete", "records.delete_all"}),

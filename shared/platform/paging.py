@@ -1,7 +1,8 @@
 """Keyset pages: `limit`, and an opaque `cursor` that says behind which item the page begins.
 
 A cursor is base64url of JSON `[list, position]`. A position is what the list is ordered by, of the last item shown.
-It belongs to one list; filters may change between pages, the order may not.
+It belongs to one list, whose name the caller chooses: what must not change between pages, such as an order or filters, is
+to be part of that name.
 
 `total` asks how many items there are in all, on whatever page one is.
 """

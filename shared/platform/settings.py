@@ -93,7 +93,11 @@ class PlatformSettings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
-    database_pool_size: int = Field(10, ge=1, description="Connections a service keeps for its own queries.")
+    database_pool_size: int = Field(
+        10,
+        ge=1,
+        description="Connections a service keeps for its own queries; results opens up to 10 more for edits under way.",
+    )
     stop_seconds: float = Field(
         5.0, description="How long a stopping process may finish what it has in hand."
     )

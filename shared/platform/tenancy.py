@@ -5,10 +5,12 @@ is put aside for `penstock_<service>_tenant`, which sees and writes the rows of 
 Consumers, which act for all tenants, go on as the service itself; so does intake, which counts what waits of all of them.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
+from types import MappingProxyType
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.platform.database import TENANT_ROLE_SUFFIX
@@ -20,18 +22,30 @@ _ACT_FOR = text(f"""
     SELECT set_config('role', current_user || '{TENANT_ROLE_SUFFIX}', true),
         set_config('{TENANT_SETTING}', :tenant, true)
 """)
-_ONLY_READ_FOR = text(f"""
-    SELECT set_config('role', current_user || '{TENANT_ROLE_SUFFIX}', true),
-        set_config('{TENANT_SETTING}', :tenant, true),
-        set_config('transaction_read_only', 'on', true)
-""")
+_ONLY_READ = {"transaction_read_only": "on"}
+
+
+@cache
+def _only_read_for(names: tuple[str, ...]) -> TextClause:
+    """The same, with further settings whose values are parameters of these names."""
+    more = "".join(f", set_config('{name}', :{name}, true)" for name in names)
+    return text(f"{_ACT_FOR.text} {more}")
 
 
 @asynccontextmanager
-async def tenant_reading(engine: AsyncEngine, tenant: str) -> AsyncIterator[AsyncConnection]:
-    """A read-only transaction that sees the rows of `tenant`. `engine` is a service's (`engine_for`)."""
+async def tenant_reading(
+    engine: AsyncEngine, tenant: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[AsyncConnection]:
+    """A read-only transaction that sees the rows of `tenant`.
+
+    Args:
+        engine: A service's (`engine_for`).
+        tenant: Whose rows.
+        settings: Further settings of PostgreSQL for this transaction.
+    """
+    values = _ONLY_READ | dict(settings)
     async with engine.connect() as connection:
-        await connection.execute(_ONLY_READ_FOR, {"tenant": tenant})
+        await connection.execute(_only_read_for(tuple(values)), {"tenant": tenant, **values})
         yield connection
 
 

@@ -91,4 +91,5 @@ def test_the_header_is_neutralised_too_and_names_no_remark_twice():
     ],
 )
 def test_an_error_file_is_known_by_its_header(header, line, is_one):
-    assert (line_column(header), is_error_file(header)) == (line, is_one)
+    assert (line_column(header), is_error_file(header, corrects=False)) == (line, is_one)
+    assert is_error_file(header, corrects=True)

@@ -12,6 +12,7 @@ import yaml
 from penstock.registry import NAMES, build
 from shared.contracts.problems import CONTENT_TYPE, Unavailable
 from shared.contracts.routes import ROUTES
+from shared.platform import database
 from shared.platform.service import Stopping, compose
 from shared.platform.settings import ProcessSettings
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 COMPOSE = (DEPLOY / "compose.yaml").read_text()
+README = (DEPLOY / "README.md").read_text()
 NGINX = (DEPLOY / "gateway" / "nginx.conf").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -144,6 +146,47 @@ def test_compose_gives_a_service_what_it_must_have_and_nothing_it_does_not_read(
     assert ours <= {f"PENSTOCK_{name}".upper() for name in fields}
     assert ours >= {f"PENSTOCK_{name}".upper() for name, field in fields.items() if field.is_required()}
     assert ("AWS_ACCESS_KEY_ID" in given) == ("PENSTOCK_STORE_URL" in given)
+
+
+async def test_the_server_has_connections_for_all_services_and_more_processors(environment, monkeypatch):
+    class Halted(Exception):
+        pass
+
+    def halt(*_):
+        raise Halted
+
+    engines = []
+    create = database.create_async_engine
+
+    def counted(*args, **options):
+        engines.append(options["pool_size"] + options["max_overflow"])
+        return create(*args, **options)
+
+    monkeypatch.setattr(database, "create_async_engine", counted)
+    monkeypatch.setattr("shared.platform.bus.rabbit.RabbitTransport.start", halt)
+    monkeypatch.setenv("PENSTOCK_BUS_URL", "amqp://nowhere/")
+    taken = {}
+    for name in NAMES:
+        engines.clear()
+        service = build(name, Stopping())
+        with pytest.raises(Halted):
+            async with service.lifespan():
+                pass
+        taken[name] = sum(engines) + 1  # that of shared/platform/presence.py
+    most = int(re.search(r"max_connections=(\d+)", COMPOSE)[1])
+    said = f"take up to {sum(taken.values())} connections"
+    of_each = ", ".join(f"{name} {count}" for name, count in taken.items())
+    for text in (COMPOSE, README):
+        assert said in text
+        assert of_each in text
+    assert sum(taken.values()) + 7 * taken["processor"] + 10 <= most
+
+
+def test_a_change_to_records_is_sent_to_one_container_only():
+    [block] = re.findall(r"location /api/v1/records \{(.*?)\n        \}", NGINX, flags=re.DOTALL)
+    assert "proxy_next_upstream off;" in block
+    [others] = re.findall(r"location / \{(.*?)\n        \}", NGINX, flags=re.DOTALL)
+    assert {line.strip() for line in others.splitlines()} < {line.strip() for line in block.splitlines()}
 
 
 def test_the_example_settings_are_complete_and_hold_no_secret():

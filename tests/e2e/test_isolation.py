@@ -76,11 +76,10 @@ REQUESTS: dict[tuple[str, str], dict[str, Any]] = {
     ("DELETE", "/api/v1/records/products"): {"params": {"confirm": "products"}},
 }
 
-# What is answered 405 to whoever may write: these records come with files only.
+# What is answered 405 to whoever may write, as these records come with files only, or 404, as there is no such dataset.
 REFUSED = {
-    (method, f"/api/v1/records/{dataset.name}{below}")
-    for dataset in datasets().values()
-    if not dataset.editable
+    (method, f"/api/v1/records/{name}{below}")
+    for name in ["{dataset}", *(dataset.name for dataset in datasets().values() if not dataset.editable)]
     for methods, below in ((("POST", "DELETE"), ""), (("PUT", "PATCH", "DELETE"), "/{record_id}"))
     for method in methods
 }

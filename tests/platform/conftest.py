@@ -1,9 +1,12 @@
-"""Logs as a process writes them, put back afterwards."""
+"""Logs as a process writes them, put back afterwards; databases that nothing was migrated in."""
 
 import logging
+from uuid import uuid4
 
+import asyncpg
 import pytest
 import structlog
+from sqlalchemy.engine import make_url
 
 from shared.platform import logs
 
@@ -17,3 +20,13 @@ def configure():
     root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture
+async def empty_database(postgres_url):
+    name = f"empty_{uuid4().hex[:12]}"
+    admin = await asyncpg.connect(postgres_url)
+    await admin.execute(f"CREATE DATABASE {name}")
+    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()

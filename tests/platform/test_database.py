@@ -1,12 +1,10 @@
 """Migrations, and what each service may touch."""
 
 import asyncio
-from uuid import uuid4
 
 import asyncpg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from penstock.registry import MIGRATIONS, NAMES
@@ -37,16 +35,6 @@ READERS = {
     "data.products_v1": set(),
     "data.books_v1": set(),
 }
-
-
-@pytest.fixture
-async def empty_database(postgres_url):
-    name = f"empty_{uuid4().hex[:12]}"
-    admin = await asyncpg.connect(postgres_url)
-    await admin.execute(f"CREATE DATABASE {name}")
-    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await admin.close()
 
 
 async def fetch(url, query):

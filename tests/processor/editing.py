@@ -1,5 +1,6 @@
 """Edits as the processor gets them: somebody asks, holding the lock that says so, and reads the reply."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ import asyncpg
 from services.processor.editing.editor import Editor
 from shared.contracts.events import AnyEvent, EventData, event_of
 from shared.contracts.record_edits import edit_locks
+from shared.platform.bus import Later
 from shared.platform.database import advisory_key
 from tests.processor.conftest import Mill
 
@@ -40,10 +42,18 @@ class Asker:
     async def __call__(self, kind: type[EventData], tenant: str = "acme", **data: Any) -> Reply:
         command = command_of(kind, tenant, **data)
         async with self.waiting_for(command.data.edit_id):
-            await self.editor.handle(command)
+            await self.hear(command)
             reply = await self.reply(command.data.edit_id)
         assert reply is not None
         return reply
+
+    async def hear(self, command: AnyEvent) -> None:
+        """Have the editor hear of it as from the bus: again, later, if it wants to."""
+        while True:
+            try:
+                return await self.editor.handle(command)
+            except Later as later:
+                await asyncio.sleep(later.seconds)
 
     @asynccontextmanager
     async def waiting_for(self, edit_id: UUID) -> AsyncIterator[None]:

@@ -9,8 +9,10 @@ from sqlalchemy.exc import DBAPIError
 
 from services.processor import job
 from shared.contracts.dialect import Dialect
+from shared.contracts.events import RecordCreate, RecordDelete
 from shared.platform.bus import Later
 from tests.processor.conftest import HEADERS, command
+from tests.processor.editing import asking
 from tests.processor.given import (
     MIXED,
     SLICES,
@@ -258,3 +260,30 @@ async def test_no_other_import_loads_between_the_judgement_of_duplicates_and_the
     work = await mill.finish(limited)
     assert (work["status"], work["rows_inserted"], work["rows_duplicate"]) == ("completed", 2, 0)
     assert (await mill.finish(other, intruder))["rows_duplicate"] == 1
+
+
+async def test_an_edit_that_takes_a_key_behind_its_judgement_is_one_duplicate_too_many(mill, monkeypatch):
+    """And one that frees it again, before it is judged anew, is none."""
+    real = job.load_all_at_once
+    taken = {"title": "X", "author": "Y", "isbn": good(0).split(",")[2], "publication_year": 2000}
+    edits = [(RecordCreate, {"values": taken})]
+    async with asking(mill) as ask:
+
+        async def with_an_edit(*given_, dry_run):
+            loaded = await real(*given_, dry_run=dry_run)
+            if edits:
+                kind, data = edits.pop(0)
+                assert (await ask(kind, dataset="books", **data)).outcome in {"created", "deleted"}
+            return loaded
+
+        monkeypatch.setattr(job, "load_all_at_once", with_an_edit)
+        work = await mill.load(books(good(0), good(1)), options={"max_rejected": 0})
+        assert (work["status"], work["error_code"]) == ("failed", "too_many_rejected")
+        assert (work["rows_inserted"], work["rows_duplicate"]) == (0, 1)
+        [made] = await mill.records()
+        assert made["title"] == "X"
+        assert await mill.changes(work["import_id"]) == []
+        await ask(RecordDelete, dataset="books", key=made["key"])
+        edits += [(RecordCreate, {"values": taken}), (RecordDelete, {"key": made["key"]})]
+        work = await mill.load(books(good(0), good(1)), options={"max_rejected": 0})
+    assert (work["status"], work["rows_inserted"], work["rows_duplicate"]) == ("completed", 2, 0)

@@ -4,14 +4,15 @@ import asyncio
 import json
 import random
 from collections import Counter
-from contextlib import asynccontextmanager
-from uuid import UUID, uuid4
+from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from services.processor.editing import editor, repository
-from services.processor.editing.repository import FORGETTING_EDITS
+from services.processor.editing import editor
+from services.processor.editing.consumer import editing_subscription
+from services.processor.editing.editor import Editor
 from services.processor.editing.values import checked, values_in
 from services.processor.repository import load_key
 from shared.contracts.datasets import datasets
@@ -25,6 +26,8 @@ from shared.contracts.events import (
 )
 from shared.contracts.problems import Unprocessable
 from shared.contracts.record_edits import edit_locks
+from shared.contracts.topology import PROCESSOR_RECORDS
+from shared.platform.bus import Bus
 from shared.platform.database import advisory_key
 from tests.processor.editing import asking, command_of
 from tests.processor.given import balance, written
@@ -232,10 +235,7 @@ async def test_replies_are_forgotten_when_nobody_can_wait_for_them_any_more(mill
             f" VALUES ($1, 'acme', 'deleted', now() - interval '{ago}')",
             edit_id,
         )
-    async with mill.engine.begin() as connection:
-        await repository.forget_replies(connection, UUID(int=FORGETTING_EDITS + 1))
-        assert await ask.reply(old)
-        await repository.forget_replies(connection, UUID(int=FORGETTING_EDITS))
+    await mill.pipeline().tidy()
     assert (await ask.reply(old), bool(await ask.reply(new))) == (None, True)
 
 
@@ -248,7 +248,7 @@ async def test_an_edit_is_undone_if_its_asker_leaves_while_it_is_made(mill, ask,
     asker, other = [await asyncpg.connect(mill.database_url) for _ in range(2)]
     await asker.execute("SELECT pg_advisory_lock($1)", key)
     async with row_held(other):
-        editing = asyncio.create_task(ask.editor.handle(command))
+        editing = asyncio.create_task(ask.hear(command))
         await soon(lambda: mill.database.fetchval(WAITS_FOR_A_LOCK))
         if how == "killed":
             asker.terminate()
@@ -267,6 +267,7 @@ async def test_an_edit_is_undone_if_its_asker_leaves_while_it_is_made(mill, ask,
 async def test_a_record_that_an_import_has_for_long_is_told_to_be_busy(mill, ask, monkeypatch):
     monkeypatch.setattr(editor, "WAITING_SECONDS", 0.1)
     monkeypatch.setattr(editor, "WAITING_FOR_SLICES_SECONDS", 0.1)
+    monkeypatch.setattr(editor, "LOCK_SECONDS", 0.1)
     await ask(RecordCreate, values=BOLT)
     other = await asyncpg.connect(mill.database_url)
     async with row_held(other):
@@ -275,6 +276,27 @@ async def test_a_record_that_an_import_has_for_long_is_told_to_be_busy(mill, ask
             assert (await ask(kind, **data)).code == "records_busy"
     assert (await ask(RecordsDeleteAll)).deleted == 1
     await other.close()
+
+
+async def test_who_waits_for_an_import_keeps_no_other_tenant_waiting(mill, ask, soon):
+    """More than there are workers want all of one tenant's records deleted, while an import is being loaded."""
+    importing = await asyncpg.connect(mill.database_url)
+    await importing.execute("SELECT pg_advisory_lock($1)", load_key("acme", "products"))
+    bus = Bus("processor", database_url=mill.database_url)
+    bus.subscribe(editing_subscription(Editor(mill.engine, bus)))
+    await bus.start()
+    deletions = [command_of(RecordsDeleteAll) for _ in range(PROCESSOR_RECORDS.workers + 1)]
+    other = command_of(RecordCreate, "other", values=BOLT)
+    async with AsyncExitStack() as askers:
+        for command in (*deletions, other):
+            await askers.enter_async_context(ask.waiting_for(command.data.edit_id))
+            async with mill.engine.begin() as connection:
+                await bus.publish(connection, command)
+        await soon(lambda: ask.reply(other.data.edit_id))
+        assert [await ask.reply(command.data.edit_id) for command in deletions] == [None] * len(deletions)
+        await importing.close()
+        await soon(lambda: ask.reply(deletions[-1].data.edit_id))
+    await bus.stop()
 
 
 @asynccontextmanager
@@ -316,6 +338,27 @@ async def test_edits_beside_imports_of_the_same_records(mill):
     assert sum(one.data.deleted for one in told if one.type == "records.deleted") == outcomes["deleted"]
     kept = await mill.database.fetchval("SELECT sum(records) FROM processor.edits")
     assert kept == outcomes["created"] + outcomes["updated"] + outcomes["deleted"]
+
+
+@pytest.mark.parametrize("rows", ["1,c\n2,e\n2,g\n", "1,c\n2,e\n"])
+async def test_a_record_that_is_deleted_while_a_slice_merges_it_counts_as_created(mill, soon, rows):
+    """In receipt, event, and what is kept of it alike; with a key that comes twice, and without."""
+    await mill.load("sku,name\n1,a\n", dataset="products")
+    deleting = await asyncpg.connect(mill.database_url)
+    transaction = deleting.transaction()
+    await transaction.start()
+    await deleting.execute("DELETE FROM data.products WHERE key = '1'")
+    import_id = await mill.take_on(f"sku,name\n{rows}", dataset="products")
+    merging = asyncio.create_task(mill.finish(import_id, mill.pipeline(slice_bytes=1 << 20)))
+    await soon(lambda: deleting.fetchval(WAITS_FOR_A_LOCK))
+    await transaction.commit()
+    work = await merging
+    assert (work["rows_inserted"], work["rows_updated"]) == (2, 0)
+    assert sum(balance(work).values()) == work["rows_processed"] == rows.count("\n")
+    assert [change.kind for change in await mill.changes(import_id)] == ["created", "created"]
+    told = (await mill.events("records.changed"))[-1].data
+    assert (told.created, told.updated) == (2, 0)
+    await deleting.close()
 
 
 async def hammered(mill, stop, seed):

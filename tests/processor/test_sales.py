@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -179,6 +180,25 @@ async def test_what_sales_change_about_products_is_kept(mill):
         Change("products", "created", 1, "new", None),
         Change("products", "updated", 2, "a", {"stock_quantity": 10}),
     ]
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+async def test_what_sales_change_about_products_is_told(mill, atomic):
+    await with_products(mill, "acme")
+    await mill.load(
+        written(COLUMNS, [sale("1", "new", 1), sale("2", "a", 3), sale("3", "b", 1), sale("4", "d", 1)]),
+        mill.pipeline(slice_bytes=1 << 20),
+        dataset="sales",
+        dialect=Dialect(),
+        options={"atomic": atomic},
+    )
+    _, *told = [event.data for event in await mill.events("records.changed")]
+    assert [(one.dataset, one.created, one.updated) for one in told] == [("sales", 4, 0), ("products", 1, 2)]
+    assert len({(one.import_id, one.slice) for one in told}) == 1
+    kept = "SELECT sum(cardinality(keys)) FROM processor.changes WHERE dataset = $1 AND import_id = $2 AND slice = $3"
+    products = told[1]
+    found = await mill.database.fetchval(kept, products.dataset, products.import_id, products.slice)
+    assert found == products.created + products.updated
 
 
 async def test_sums_are_exact(mill):

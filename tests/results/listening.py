@@ -82,10 +82,12 @@ async def listening(
     *,
     tenant: str = "acme",
     last_event_id: str | None = None,
+    token: str | None = None,
     **query: str,
 ) -> AsyncIterator[Listener]:
-    """A listener to the import `what`; with an empty string to all of the tenant's."""
-    given = headers(results.secret, tenant) | ({"Last-Event-ID": last_event_id} if last_event_id else {})
+    """A listener to the import `what`; with an empty string to all of the tenant's. None: `token` is one of `tenant`."""
+    authorization = {"Authorization": f"Bearer {token}"} if token else headers(results.secret, tenant)
+    given = authorization | ({"Last-Event-ID": last_event_id} if last_event_id else {})
     path = f"/api/v1/imports/{what}/events" if what else "/api/v1/imports/events"
     async with (
         httpx.AsyncClient(base_url=address, headers=given, timeout=20) as client,

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -149,13 +150,59 @@ async def test_what_is_wrong_is_told_as_of_a_file(api):
         {"sku": "a", "name": "x", "price": True},
         {"sku": "a", "name": "x", "price": "cheap"},
         {"sku": "a", "name": "x", "colour": "red"},
-        {"sku": "a", "name": "x", "import_id": None},
         ["sku", "a"],
     ],
 )
 async def test_a_body_of_other_types_is_refused(alone, body):
     for method, path in (("POST", "/products"), ("PUT", ONE), ("PATCH", ONE)):
         assert_problem(await alone(method, path, json=body), 422, "request_invalid")
+
+
+async def test_what_is_shown_may_be_put_back(api):
+    created = await api("POST", "/products", json=BOLT)
+    put = await api("PUT", ONE, json=created.json() | {"name": "Nut", "row_number": 5})
+    assert put.status_code == 200, put.text
+    assert put.json() == created.json() | {"name": "Nut", "updated_at": put.json()["updated_at"]}
+    for method, path in (("POST", "/products"), ("PATCH", ONE)):
+        assert_problem(
+            await api(method, path, json={"sku": "a", "name": "x", "import_id": None}), 422, "request_invalid"
+        )
+
+
+async def test_openapi_names_the_bodies_of_edits_and_what_must_be_confirmed(alone):
+    document = (await alone.client.get("/openapi.json")).json()
+    one, all_of_them = "/api/v1/records/products/{record_id}", "/api/v1/records/products"
+
+    def bodies(path, method):
+        content = document["paths"][path][method]["requestBody"]["content"]
+        return {media: body["schema"]["$ref"].rpartition("/")[2] for media, body in content.items()}
+
+    assert bodies(all_of_them, "post") == {"application/json": "ProductCreate"}
+    assert bodies(one, "put") == {"application/json": "ProductReplace"}
+    patch = {"application/json": "ProductPatch", "application/merge-patch+json": "ProductPatch"}
+    assert bodies(one, "patch") == patch
+    create, replace = (document["components"]["schemas"][f"Product{kind}"] for kind in ("Create", "Replace"))
+    assert create["required"] == replace["required"] == ["sku", "name"]
+    assert replace["properties"]["id"]["readOnly"]
+    assert set(replace["properties"]) - set(create["properties"]) == {
+        *("id", "import_id", "row_number", "created_at", "updated_at")
+    }
+    [confirm] = document["paths"][all_of_them]["delete"]["parameters"]
+    assert confirm["required"]
+    assert confirm["schema"]["enum"] == ["products"]
+
+
+async def test_a_dataset_that_there_is_not_is_told_whatever_is_asked_of_it(alone):
+    of_all, of_one = ("GET", "POST", "DELETE"), ("GET", "PUT", "PATCH", "DELETE")
+    for path, methods in (("/nope", of_all), ("/nope.csv", of_all), ("/nope/a", of_one)):
+        for method in methods:
+            assert_problem(await alone(method, path, json={}), 404, "dataset_not_found")
+    refused = await alone("PUT", "/products", json={})
+    assert_problem(refused, 405, "method_not_allowed")
+    assert refused.headers["allow"] == "GET, POST, DELETE"
+    reading = headers(alone.secret, "acme", "records:read")
+    unwritten = await alone.client.post("/api/v1/records/nope", headers=reading)
+    assert unwritten.status_code == 403
 
 
 async def test_numbers_keep_all_their_digits(api):
@@ -207,10 +254,18 @@ async def test_without_a_processor_nothing_is_done_also_when_it_is_back(either, 
 
 
 async def test_more_edits_than_there_are_places_for_are_told_so(alone, impatient, monkeypatch):
+    """One tenant's share is full, and another has the rest."""
     monkeypatch.setattr(editing, "IN_LINE_SECONDS", 0.05)
-    many = [alone("POST", "/products", json=BOLT | {"sku": f"s{n}"}) for n in range(editing.PLACES + 3)]
-    codes = sorted([answer.json()["code"] for answer in await asyncio.gather(*many)])
-    assert codes == ["edits_busy"] * 3 + ["processor_unavailable"] * editing.PLACES
+    tenants = ["acme"] * (editing.SHARE + 2) + ["other"] * (editing.PLACES - editing.SHARE + 1)
+    many = [alone("POST", "/products", json=BOLT, tenant=tenant) for tenant in tenants]
+    answers = await asyncio.gather(*many)
+    found = Counter((tenant, answer.json()["code"]) for tenant, answer in zip(tenants, answers, strict=True))
+    assert found == {
+        ("acme", "edits_busy"): 2,
+        ("acme", "processor_unavailable"): editing.SHARE,
+        ("other", "edits_busy"): 1,
+        ("other", "processor_unavailable"): editing.PLACES - editing.SHARE,
+    }
 
 
 async def test_who_stops_tells_what_became_of_it_first(alone):

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.results.imports import api
 from services.results.imports.adoption import sweep
 from shared.platform import paging
 from tests.results.conftest import Results
@@ -47,6 +48,7 @@ async def test_an_import_is_there_before_its_event(results: Results, database: D
     assert shown["errors_preview"] == []
     assert shown["links"]["events"] == f"/api/v1/imports/{import_id}/events"
     assert shown["links"]["self"] == f"/api/v1/imports/{import_id}"
+    assert shown["links"]["errors_summary"] == f"/api/v1/imports/{import_id}/errors/summary"
 
 
 async def test_progress_that_overtakes_the_upload_is_shown(
@@ -373,6 +375,18 @@ async def test_how_many_there_are_is_told_where_it_is_asked(
     monkeypatch.setattr(paging, "COUNTED_IN_AN_ESTIMATE", 2)
     assert (await results.get("/imports", total="estimate")).json()["total"] >= 3
     assert (await results.get("/imports", total="about")).status_code == 422
+
+
+async def test_a_list_that_takes_too_long_is_given_up(
+    results: Results, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "QUERY_SECONDS", 0.1)
+    async with database.connection.transaction():
+        await database.connection.execute("LOCK TABLE results.imports")
+        answer = await results.get("/imports", file_name="book", total="exact")
+    assert (answer.status_code, answer.json()["code"]) == (503, "query_timeout")
+    assert "too many imports" in answer.json()["detail"]
+    assert "uploaded_from" in answer.json()["hint"]
 
 
 async def test_the_list_has_imports_that_no_event_has_told_of(

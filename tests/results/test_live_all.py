@@ -7,12 +7,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from services.results.imports import feed as feeds
 from services.results.imports import stream as streams
+from services.results.imports.feed import Feed
 from services.results.imports.states import moment_in, written
 from services.results.imports.stream import Wanted, Watches
+from shared.platform.auth import authenticator, create_api_key, create_jwt, prefix_of, revoke_api_key
+from shared.platform.auth.jwt import CLOCK_SKEW
+from shared.platform.database import async_url
 from shared.platform.service import Stopping
 from tests.results.conftest import Results
 from tests.results.given import NOON, Database, cancelled, completed, failed, progressed, uploaded
@@ -78,6 +82,125 @@ async def test_only_files_that_are_wanted(results: Results, address: str, happen
     assert (event["data"]["id"], event["data"]["status"]) == (str(books), "completed")
 
 
+async def test_open_imports_of_what_is_wanted_are_told_however_many_others_are_newer(
+    results: Results, address: str, happen: Happen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "OPEN_SHOWN", 2)
+    books, theirs = uuid4(), uuid4()
+    newer = [uploaded(uuid4(), dataset="products", uploaded_at=NOON + timedelta(hours=1)) for _ in range(3)]
+    await happen(uploaded(books), uploaded(theirs, source="another"), *newer)
+    async with listening(results, address, "", dataset="books", source="partner") as listener:
+        assert await opened(listener, 1) == [books]
+    async with listening(results, address, "", source="another") as listener:
+        assert await opened(listener, 1) == [theirs]
+
+
+async def test_a_dataset_that_is_none_is_refused(results: Results) -> None:
+    answer = await results.get("/imports/events", dataset="nope")
+    assert (answer.status_code, answer.json()["code"]) == (404, "dataset_not_found")
+
+
+async def test_many_changes_are_told_once_however_few_are_kept(
+    engine: AsyncEngine, happen: Happen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "STATES_KEPT", 3)
+    monkeypatch.setattr(feeds, "LOOK_BACK", timedelta())
+    feed = Feed(engine, "acme")
+    await happen(*(uploaded(uuid4()) for _ in range(6)))
+    assert [(await feed.opening(None, None)).number for _ in range(4)] == [6] * 4
+
+
+async def test_where_nothing_changes_nothing_is_looked_at_again(
+    engine: AsyncEngine, happen: Happen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(engine, "acme")
+    await happen(*(uploaded(uuid4()) for _ in range(3)))
+    assert (await feed.opening(None, None)).number == 3
+    for name in ("OVERLAP", "LONGEST_OVERLAP", "LOOK_BACK"):
+        monkeypatch.setattr(feeds, name, timedelta())
+    for _ in range(2):
+        # All are forgotten by the first of them, and would be news to the second.
+        assert (await feed.opening(None, None)).number == 3
+        assert feed._standings == {}
+
+
+async def test_polls_are_rare_where_nothing_is_processed(
+    engine: AsyncEngine, happen: Happen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Feed(engine, "acme")
+    import_id = uuid4()
+    await happen(uploaded(import_id))
+    assert feed._pause() == feeds.POLL_SECONDS
+    monkeypatch.setattr(feeds, "IDLE_AFTER_SECONDS", -1.0)
+    (state,) = (await feed.opening(None, None)).states
+    assert feed._pause() == feeds.IDLE_POLL_SECONDS
+    with feed.watching(state):
+        assert feed._pause() == feeds.POLL_SECONDS
+    await happen(progressed(import_id, 10))
+    await feed.opening(None, None)
+    assert feed._pause() == feeds.POLL_SECONDS
+    await happen(completed(import_id))
+    await feed.opening(None, None)
+    assert feed._pause() == feeds.IDLE_POLL_SECONDS
+
+
+@pytest.mark.parametrize("is_of_one", [True, False], ids=["one", "all"])
+async def test_a_stream_ends_with_its_token(
+    results: Results, address: str, happen: Happen, is_of_one: bool
+) -> None:
+    import_id = uuid4()
+    await happen(uploaded(import_id), progressed(import_id, 10))
+    nearly_over = timedelta(seconds=1.5) - CLOCK_SKEW
+    token = create_jwt(
+        results.secret, tenant="acme", scopes=["imports:read"], audience="penstock", lifetime=nearly_over
+    )
+    async with listening(results, address, import_id if is_of_one else "", token=token) as listener:
+        assert await listener.of(import_id)
+        async with asyncio.timeout(4):
+            await listener.rest()
+
+
+@pytest.mark.parametrize("is_of_one", [True, False], ids=["one", "all"])
+async def test_a_stream_ends_when_its_api_key_is_revoked(
+    *,
+    results: Results,
+    address: str,
+    database_url: str,
+    happen: Happen,
+    monkeypatch: pytest.MonkeyPatch,
+    is_of_one: bool,
+) -> None:
+    monkeypatch.setattr(authenticator, "CHECK_SECONDS", 0.0)
+    import_id = uuid4()
+    await happen(uploaded(import_id), progressed(import_id, 10))
+    owner = create_async_engine(async_url(database_url))
+    async with owner.begin() as connection:
+        key = await create_api_key(connection, tenant="acme", scopes=["imports:read"])
+    async with listening(results, address, import_id if is_of_one else "", token=key) as listener:
+        assert await listener.of(import_id)
+        async with owner.begin() as connection:
+            await revoke_api_key(connection, prefix_of(key), tenant=None)
+        await happen(progressed(import_id, 20))
+        told = [event["data"]["rows_processed"] for event in await listener.rest()]
+    assert 20 not in told
+    await owner.dispose()
+
+
+async def test_a_tenant_has_so_many_streams_and_no_more(
+    results: Results, address: str, happen: Happen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "MAX_LISTENERS", 1)
+    import_id = uuid4()
+    await happen(uploaded(import_id))
+    async with listening(results, address, "") as listener:
+        await opened(listener, 1)
+        for path in ("/imports/events", f"/imports/{import_id}/events"):
+            answer = await results.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (429, "too_many_streams")
+        async with listening(results, address, "", tenant="other") as another:
+            await opened(another, 0)
+
+
 async def test_who_comes_again_is_told_what_has_changed_since(
     results: Results, address: str, happen: Happen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,9 +228,18 @@ async def test_who_comes_again_is_told_what_has_changed_since(
         assert (await listener.of(still))["status"] == "failed"
 
 
+@pytest.mark.parametrize("overlap", [timedelta(seconds=5), timedelta()], ids=["at once", "by a long look"])
 async def test_a_change_that_is_committed_after_a_later_one_is_told(
-    results: Results, address: str, database: Database, database_url: str, happen: Happen
+    *,
+    results: Results,
+    address: str,
+    database: Database,
+    happen: Happen,
+    monkeypatch: pytest.MonkeyPatch,
+    overlap: timedelta,
 ) -> None:
+    monkeypatch.setattr(feeds, "OVERLAP", overlap)
+    monkeypatch.setattr(feeds, "LOOK_BACK", timedelta(seconds=1))
     early, late = uuid4(), uuid4()
     await happen(uploaded(early), uploaded(late))
     async with listening(results, address, "") as listener:

@@ -4,21 +4,26 @@ import asyncio
 import csv
 import io
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, closing, suppress
 from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 import uvicorn
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import Message
 from structlog.testing import capture_logs
 
-from services.results.records import queries, repository, statements
+from services.results.records import export, queries, repository, statements
+from services.results.records.export import exports_at_once
 from services.results.records.models import record_model
 from shared.contracts.datasets import datasets
 from shared.contracts.problems import Unavailable
-from shared.platform.querying import Copies, NotTaken
+from shared.platform.process import server_config
+from shared.platform.querying import Copies
+from shared.platform.settings import ProcessSettings
 from shared.reading.header import match_header
 from tests.results.conftest import Results
 from tests.results.given import Database, headers
@@ -85,7 +90,7 @@ async def test_an_export_is_one_snapshot_while_records_change(
         INSERT INTO data.products (tenant, key, sku, name, description, price, stock_quantity)
         SELECT 'acme', n::text, n, 'x', repeat('long ', 400), 0, 0 FROM generate_series(1, 5000) n
     """)
-    copies = Copies(engine, at_once=1, idle_seconds=30)
+    copies = Copies(engine, at_once=1)
     seen = set()
     for _ in range(2):
         lines = b""
@@ -121,7 +126,7 @@ async def many(database: Database) -> None:
 
 async def test_no_more_exports_run_than_may(engine: AsyncEngine, database: Database) -> None:
     await many(database)
-    copies = Copies(engine, at_once=1, idle_seconds=30)
+    copies = Copies(engine, at_once=1)
     first = copies.stream("acme", everything(), "lines")
     assert await anext(first)
     with pytest.raises(Unavailable, match="exports are running"):
@@ -131,34 +136,65 @@ async def test_no_more_exports_run_than_may(engine: AsyncEngine, database: Datab
         assert await anext(second)
 
 
-async def begun(copies: Copies) -> AsyncGenerator[bytes]:
-    """An export, as soon as there is room for one more."""
-    while True:
-        chunks = copies.stream("acme", everything(), "lines")
-        try:
-            await anext(chunks)
-        except Unavailable:
-            await asyncio.sleep(0.05)
-        else:
-            return chunks
-
-
-async def test_a_client_that_stops_reading_holds_nothing(engine: AsyncEngine, database: Database) -> None:
+async def test_one_tenant_has_half_of_the_exports(engine: AsyncEngine, database: Database) -> None:
     await many(database)
-    copies = Copies(engine, at_once=1, idle_seconds=0.2)
-    stuck = copies.stream("acme", everything(), "lines")
-    assert await anext(stuck)
-    async with asyncio.timeout(20), aclosing(await begun(copies)) as next_one:
-        assert await anext(next_one)
-    with pytest.raises(NotTaken):
-        async for _ in stuck:
-            pass
+    copies = Copies(engine, at_once=exports_at_once(10))
+    running = [copies.stream("acme", everything(), "lines") for _ in range(2)]
+    for chunks in running:
+        assert await anext(chunks)
+    with pytest.raises(Unavailable, match="2 exports of this tenant are running"):
+        await anext(copies.stream("acme", everything(), "lines"))
+    async with aclosing(copies.stream("other", everything(), "lines")) as others:
+        assert await anext(others, b"") == b"", "it has no records"
+    for chunks in running:
+        await chunks.aclose()
+    async with aclosing(copies.stream("acme", everything(), "lines")) as third:
+        assert await anext(third)
+
+
+def test_a_small_pool_still_has_an_export() -> None:
+    assert [exports_at_once(size) for size in (1, 2, 5, 10, 20)] == [1, 1, 2, 4, 8]
+
+
+async def paced(monkeypatch: pytest.MonkeyPatch, takes: Sequence[float], length: int) -> int:
+    """How many of the chunks of `length` bytes got to a client that takes so many seconds for each, of 0.5 for 1,000 bytes."""
+    monkeypatch.setattr(export, "LEAST_BYTES", 1000)
+    monkeypatch.setattr(export, "PATIENCE_SECONDS", 0.5)
+    taken = 0
+
+    async def send(message: Message) -> None:
+        nonlocal taken
+        if message.get("body"):
+            await asyncio.sleep(takes[taken])
+            taken += 1
+
+    async def chunks() -> AsyncGenerator[bytes]:
+        for _ in takes[1:]:
+            yield b"x" * length
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        return {}
+
+    answer = export.Export(chunks(), b"x" * length, "a.csv", "text/csv")
+    await answer({"type": "http", "path": "/a.csv"}, receive, send)
+    return taken
+
+
+async def test_a_slow_client_is_no_client_that_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buffers on the way take nothing for a long time, then much at once: what counts is the sum."""
+    assert await paced(monkeypatch, [0.3, 0, 0, 0] * 4, 500) == 16
+    with capture_logs() as logs:
+        assert await paced(monkeypatch, [0.2] * 8, 100) == 2
+        assert await paced(monkeypatch, [0, 0, 5], 100) == 2
+    assert [(line["event"], line["log_level"]) for line in logs] == [("export.cut_off", "info")] * 2
 
 
 @asynccontextmanager
 async def served(results: Results) -> AsyncIterator[int]:
     """The port of a real server, whose connections break as those of a deployment do."""
-    config = uvicorn.Config(results.app, port=0, lifespan="off", log_config=None)
+    config = server_config(results.app, ProcessSettings(), host="127.0.0.1", port=0)
+    config.lifespan = "off"
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
@@ -166,6 +202,39 @@ async def served(results: Results) -> AsyncIterator[int]:
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
     await serving
+
+
+def rest_of(connection: socket.socket) -> bytes:
+    """What is still in the buffers of a connection that was broken."""
+    rest = b""
+    with closing(connection), suppress(ConnectionResetError):
+        connection.settimeout(20)
+        while piece := connection.recv(1 << 20):
+            rest += piece
+    return rest
+
+
+async def test_a_client_that_stops_reading_is_cut_off_and_no_crash(
+    results: Results, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await many(database)
+    monkeypatch.setattr(export, "PATIENCE_SECONDS", 0.5)
+    token = headers(results.secret)["Authorization"]
+    asked = f"GET /api/v1/records/products.csv HTTP/1.1\r\nHost: a\r\nAuthorization: {token}\r\n\r\n"
+    async with served(results) as port:
+        stuck = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
+        with capture_logs() as logs:
+            for connection in stuck:
+                connection.sendall(asked.encode())
+            async with asyncio.timeout(20):
+                while len(logs) < 2:
+                    await asyncio.sleep(0.05)
+        answer = await results.get("/records/products.csv", sku="1")
+        bodies = [await asyncio.to_thread(rest_of, connection) for connection in stuck]
+    assert [(line["event"], line["log_level"]) for line in logs] == [("export.cut_off", "info")] * 2
+    assert answer.status_code == 200, "their places are free"
+    assert not any(body.endswith(b"0\r\n\r\n") for body in bodies)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_an_export_that_fails_in_the_middle_breaks_the_connection(

@@ -9,7 +9,7 @@ from uuid import UUID
 from services.upload.admission import Admission
 from services.upload.intake import Intake
 from services.upload.limits import Limits, Sizes
-from services.upload.places import Places
+from services.upload.places import places_for_uploads
 from services.upload.tus.creation import Creation, wanted_in
 from services.upload.tus.finish import Finisher
 from services.upload.tus.parts import Parts
@@ -36,9 +36,13 @@ class Replica:
         self.objects = Objects(environment["PENSTOCK_STORE_URL"])
         self.stopping = Stopping()
         self.admission = Admission(self.engine, owner=self.owner, defaults=LIMITS)
-        self.intake = Intake(self.engine, self.bus, self.objects, self.admission, Places(), max_ratio=200)
+        self.intake = Intake(
+            self.engine, self.bus, self.objects, self.admission, places_for_uploads(), max_ratio=200
+        )
         self.creation = Creation(self.engine, self.bus, self.admission, expires_after=DAY)
-        self.parts = Parts(self.engine, self.bus, self.objects, Places(), self.stopping, expires_after=DAY)
+        self.parts = Parts(
+            self.engine, self.bus, self.objects, places_for_uploads(), self.stopping, expires_after=DAY
+        )
         self.writing = Writing(self.engine, self.objects, self.parts, expires_after=DAY)
         self.finisher = Finisher(self.engine, self.objects, self.intake, self.admission)
 

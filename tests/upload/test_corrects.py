@@ -111,6 +111,16 @@ async def test_the_same_correction_twice_is_one_too_many_and_other_bytes_are_not
     assert (await upload.form(MENDED, corrects=corrected)).status_code == 202
 
 
+async def test_names_are_as_they_were_though_some_remarks_are_gone(upload):
+    corrected = await ended(upload)
+    content = MENDED.replace(b"_line,_codes,_messages", b"'=total,_line", 1).replace(
+        b"2,isbn_invalid,no", b",2"
+    )
+    assert (await upload.form(content, corrects=corrected)).status_code == 202
+    row = next(row for row in await upload.rows() if row["corrects"])
+    assert json.loads(row["header"])[4:] == ["=total", "_line"]
+
+
 async def test_the_names_of_an_error_file_are_as_they_were(upload):
     corrected = await ended(upload)
     content = MENDED.replace(b"_line", b"'=total,'tis,_line", 1).replace(b",2,", b",,,2,", 1)

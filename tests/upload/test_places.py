@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from services.upload.places import FREE_BYTES, Place, Places
+from services.upload.places import FREE_BYTES, Place
+from shared.platform.places import Places
 
 
 async def settled():

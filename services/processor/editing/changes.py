@@ -1,9 +1,9 @@
 """The edits: each checks what it is asked for, changes the records, keeps what it did and puts its event on the bus.
 
-A single edit takes no lock on the table, as the slices of imports do among themselves: it locks its one row, and waits for
-a slice that has it. A slice that meets an edit finds a changed row, which it judges anew, or a key just taken, and is
-done again. Only to delete all waits until no slice is being loaded: then what an import loaded before is gone, and what
-it loads behind it stays.
+A single edit takes no lock on the table, as the slices of imports do among themselves: it locks its one row, and waits a
+moment for a slice that has it. A slice that meets an edit finds a changed row, which it judges anew, or a key just
+taken, and is done again. Only to delete all waits until no slice is being loaded: then what an import loaded before is
+gone, and what it loads behind it stays.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

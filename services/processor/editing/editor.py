@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from datetime import UTC, datetime
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -9,18 +10,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.processor import searching
 from services.processor.editing import repository
 from services.processor.editing.changes import Edited, edit
-from services.processor.reasons import LOCK_NOT_AVAILABLE, UNIQUE_VIOLATION, sqlstate_of
+from services.processor.reasons import COLLISIONS, LOCK_NOT_AVAILABLE, sqlstate_of
 from shared.contracts.events import AnyEvent, RecordReplied, RecordsDeleteAll
 from shared.contracts.problems import Unavailable
 from shared.contracts.record_edits import edit_locks
-from shared.platform.bus import Bus
+from shared.platform.bus import Bus, Later
 from shared.platform.logs import get_logger
 
-# Who asks waits 5 s for one record, and 40 s for all to be deleted: less, so that it hears why. A slice that has a record
-# is over within a second; an import that is applied all at once may take minutes.
-WAITING_SECONDS = 3.0
+# For a lock: what a slice takes. An import that is applied all at once may have it for minutes, and whoever waits keeps a
+# worker from all other tenants' edits: so it goes to the end of the queue, and tries again.
+LOCK_SECONDS = 0.5
+LATER_SECONDS = 0.2  # the bus looks once a second
+# Who asks waits 5 s for one record, and 40 s for all to be deleted: tried again for less, so that it hears why.
+WAITING_SECONDS = 2.5
 WAITING_FOR_SLICES_SECONDS = 30.0
-COLLISIONS = frozenset({"40001", "40P01", UNIQUE_VIOLATION})  # serialization, deadlock
 COLLISION_ATTEMPTS = 5
 
 log = get_logger(__name__)
@@ -38,7 +41,11 @@ class Editor:
         self._bus = bus
 
     async def handle(self, command: AnyEvent) -> None:
-        """Do what the command asks for, and reply; nothing, if nobody waits for it."""
+        """Do what the command asks for, and reply; nothing, if nobody waits for it.
+
+        Raises:
+            Later: somebody else has the records in hand.
+        """
         try:
             edited = await self._attempt(command)
         except NobodyWaits:
@@ -59,6 +66,8 @@ class Editor:
             except DBAPIError as error:
                 state = sqlstate_of(error)
                 if state == LOCK_NOT_AVAILABLE:
+                    if _may_wait(command):
+                        raise Later(LATER_SECONDS) from error
                     return await self._refuse_as_busy(command)
                 if state not in COLLISIONS or attempt == COLLISION_ATTEMPTS:
                     raise
@@ -68,10 +77,8 @@ class Editor:
 
     async def _decided(self, connection: AsyncConnection, command: AnyEvent) -> Edited:
         """The change, unless nobody waits for it; then the reply, its place in `edits` and its event, if nobody has left."""
-        of_all = isinstance(command.data, RecordsDeleteAll)
-        seconds = WAITING_FOR_SLICES_SECONDS if of_all else WAITING_SECONDS
         edit_id, locks = command.data.edit_id, edit_locks(command.data.edit_id)
-        if not await repository.begin(connection, edit_id, locks, seconds=seconds):
+        if not await repository.begin(connection, edit_id, locks, seconds=LOCK_SECONDS):
             raise NobodyWaits
         edited = await edit(connection, command)
         await self._keep(connection, command, edited)
@@ -106,7 +113,6 @@ class Editor:
     async def _reply(self, connection: AsyncConnection, command: AnyEvent, edited: Edited) -> None:
         """The last thing that a transaction does: from here to its commit who asked cannot leave."""
         edit_id, locks = command.data.edit_id, edit_locks(command.data.edit_id)
-        await repository.forget_replies(connection, edit_id)
         await repository.decide(connection, locks)
         told = await repository.reply(
             connection,
@@ -124,10 +130,20 @@ class Editor:
     async def _refuse_as_busy(self, command: AnyEvent) -> Edited:
         busy = Unavailable(
             "records_busy",
-            "an import is writing these records, and has done so for seconds; nothing was changed",
-            hint="try again when it has ended",
+            "somebody else is writing these records, and has done so for seconds; nothing was changed",
+            hint="try again later: when the import, or the deletion of all records, that is under way has ended",
         )
         refused = Edited("refused", problem=busy)
         async with self._engine.begin() as connection:
             await self._reply(connection, command, refused)
         return refused
+
+
+def _may_wait(command: AnyEvent) -> bool:
+    """Whether who asks will wait for another attempt, and for what is answered if that fails, too.
+
+    By the asker's clock and this one; where they differ by seconds, it hears less well why, and nothing else.
+    """
+    of_all = isinstance(command.data, RecordsDeleteAll)
+    seconds = WAITING_FOR_SLICES_SECONDS if of_all else WAITING_SECONDS
+    return (datetime.now(UTC) - command.time).total_seconds() < seconds

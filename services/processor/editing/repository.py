@@ -29,8 +29,8 @@ from shared.contracts.record_etag import etag_sql
 from shared.platform.database import advisory_key
 
 REPLIES_KEPT = "1 hour"  # whoever asked waits for a minute at most
-FORGETTING_EDITS = 50  # one of so many removes replies that are over
-REPLIES_FORGOTTEN_AT_ONCE = 100
+REPLIES_FORGOTTEN_AT_ONCE = 5_000
+ROWS_SECONDS = 3.0  # to delete all, once begun, waits for rows: only single edits have any, for a moment
 
 
 class Stored(NamedTuple):
@@ -47,8 +47,7 @@ async def begin(connection: AsyncConnection, edit_id: UUID, locks: EditLocks, *,
     """
     replied = select(replies.c.edit_id).where(replies.c.edit_id == edit_id).exists()
     free = func.pg_try_advisory_xact_lock_shared(advisory_key(locks.asked))
-    limited = func.set_config("lock_timeout", f"{int(seconds * 1000)}ms", True)
-    return bool(await connection.scalar(select(~replied & ~free, limited)))
+    return bool(await connection.scalar(select(~replied & ~free, _waiting_at_most(seconds))))
 
 
 async def is_asked(connection: AsyncConnection, locks: EditLocks) -> bool:
@@ -105,6 +104,7 @@ async def remove(connection: AsyncConnection, dataset: Dataset, tenant: str, key
 async def remove_all(connection: AsyncConnection, dataset: Dataset, tenant: str) -> int:
     """Delete all of the tenant's records, when no slice of an import is being loaded among them: how many there were."""
     await connection.execute(select(func.pg_advisory_xact_lock(load_key(tenant, dataset.table))))
+    await connection.execute(select(_waiting_at_most(ROWS_SECONDS)))
     statement = text(f"DELETE FROM data.{dataset.table} WHERE tenant = :tenant")
     return (await connection.execute(statement, {"tenant": tenant})).rowcount
 
@@ -122,10 +122,8 @@ async def reply(
     return (await connection.execute(told.on_conflict_do_nothing())).rowcount > 0
 
 
-async def forget_replies(connection: AsyncConnection, edit_id: UUID) -> None:
-    """Remove replies that nobody will read any more, if it is this edit's turn."""
-    if edit_id.int % FORGETTING_EDITS:
-        return
+async def forget_replies(connection: AsyncConnection) -> None:
+    """Remove replies that nobody will read any more, at most REPLIES_FORGOTTEN_AT_ONCE."""
     over = (
         select(replies.c.edit_id)
         .where(replies.c.replied_at < func.now() - text(f"interval '{REPLIES_KEPT}'"))
@@ -133,6 +131,11 @@ async def forget_replies(connection: AsyncConnection, edit_id: UUID) -> None:
         .with_for_update(skip_locked=True)
     )
     await connection.execute(delete(replies).where(replies.c.edit_id.in_(over)))
+
+
+def _waiting_at_most(seconds: float) -> ColumnElement[str]:
+    """What ends the transaction with 55P03 if it waits longer than that for a lock, from now on."""
+    return func.set_config("lock_timeout", f"{int(seconds * 1000)}ms", True)
 
 
 def _stored(dataset: Dataset) -> str:

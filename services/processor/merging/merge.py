@@ -34,7 +34,8 @@ class Merge:
         load: Loads the stage, keeps what changed in `processor.changes`, and answers the same row.
         load_distinct: The same, faster, where no two staged records have the same key. It does not keep which records
             are unchanged, but answers in `written` the numbers of all others; None if these are all or none.
-        steps: What is to be done behind it, in order.
+        steps: What is to be done behind it, in order. Of records of other datasets that they change they answer rows of
+            dataset, kind and number.
         tables: All tables in `data` that are written. Loads lock them in this order, so they cannot deadlock.
     """
 

@@ -32,6 +32,9 @@ class Step:
     source: str = ""
 
 
+# What a step keeps of another dataset's changes is told, too.
+_TOLD = "RETURNING dataset, kind, cardinality(keys) AS records"
+
 # Each record of the stage is looked up by itself (OFFSET 0 keeps it so). As a plain join, with the statistics of a new
 # or growing table, the planner may go through the stage for every record of the tenant instead.
 _SOLD = """
@@ -72,7 +75,7 @@ _PRODUCTS = f"""
         FROM ({_SOLD}) sold ORDER BY product_key, row_number
         ON CONFLICT (tenant, key) DO NOTHING
         RETURNING row_number, key
-    ) {changes_from("made", "products", "'created'")}
+    ) {changes_from("made", "products", "'created'")} {_TOLD}
 """
 
 # The tenant comes from `moved`, so that it says nothing of `products` alone: for the same reason.
@@ -86,7 +89,7 @@ _STOCK = f"""
         WHERE p.tenant = moved.tenant AND p.key = moved.product_key
             AND p.stock_quantity IS NOT NULL AND moved.quantity <> 0
         RETURNING moved.row_number, p.key, old.stock_quantity AS old_stock_quantity
-    ) {changes_from("lowered", "products", "'updated'", columns_before(["stock_quantity"]))}
+    ) {changes_from("lowered", "products", "'updated'", columns_before(["stock_quantity"]))} {_TOLD}
 """
 
 _QUOTE_TOTALS = """

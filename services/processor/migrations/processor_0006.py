@@ -1,7 +1,7 @@
 """Words and other ways to find records fast, kept up behind the imports.
 
 An index on what imports write would make them as slow again. So the words of records are in tables beside them, which the
-processor fills after an import is through; what is not in there yet is marked. B-trees stand only where files are small.
+processor fills after an import is through; what is not in there yet is marked.
 """
 
 from alembic import op
@@ -9,40 +9,17 @@ from alembic import op
 revision = "processor_0006"
 down_revision = "processor_0005"
 
-# Tables whose records are found by words, and their datasets. What slices lock first comes first.
-SEARCHED = {
-    "sales": "sales",
-    "quotes": "quotes",
-    "stock_codes": "stock-codes",
-    "books": "books",
-    "parts": "parts",
-    "products": "products",
-}
-
-INDEXES = (
-    "sales_by_time ON data.sales (tenant, sold_at, key)",
-    "sales_by_product ON data.sales (tenant, sku_key, sold_at)",
-    "sales_by_customer ON data.sales (tenant, customer_id, sold_at)",
-    "stock_codes_by_upload ON data.stock_codes (tenant, file_uploaded, key)",
-    # No import makes a product inactive, so that it costs them nothing.
-    "products_inactive ON data.products (tenant, key) WHERE NOT active",
-)
-
+SEARCHED = ("sales", "quotes", "stock_codes", "books", "parts", "products")
 MARKED = "NOT searched AND kind IN ('created', 'updated', 'deleted')"
-MARKED_AT_ONCE = 5_000  # keys, as in processor.changes
 READERS = "penstock_results, penstock_results_tenant"
 
 
 def upgrade() -> None:
-    # Slices begin with their import's row. With all of them over, none holds a lock that is wanted here.
-    op.execute("LOCK TABLE processor.imports IN EXCLUSIVE MODE")
-    for index in INDEXES:
-        op.execute(f"CREATE INDEX {index}")
-    _functions()
+    # Of what imports write, changes alone is altered, so that slices wait for milliseconds.
     _marks()
-    for table, dataset in SEARCHED.items():
+    _functions()
+    for table in SEARCHED:
         _words(table)
-        _mark_all(table, dataset)
     _show_marks()
 
 
@@ -152,18 +129,6 @@ def _words(table: str) -> None:
         WHERE tenant = coalesce(current_setting('penstock.tenant', true), '')
     """)
     _contract(f"data.{table}_search_v1")
-
-
-def _mark_all(table: str, dataset: str) -> None:
-    """Mark the records that are there already. The processor indexes them, some 20,000 a second."""
-    op.execute(f"""
-        INSERT INTO processor.unsearched (tenant, dataset, keys)
-        SELECT tenant, '{dataset}', array_agg(key)
-        FROM (
-            SELECT tenant, key, (row_number() OVER (PARTITION BY tenant ORDER BY key) - 1) / {MARKED_AT_ONCE} AS part
-            FROM data.{table}
-        ) GROUP BY tenant, part
-    """)
 
 
 def _show_marks() -> None:

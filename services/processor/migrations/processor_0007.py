@@ -45,12 +45,6 @@ def _lines() -> None:
         COMMENT ON TABLE processor.resent IS
         'Records that correct lines of an earlier import, until they are loaded'
     """)
-    # Of imports that are there already, as far as their row errors are kept.
-    op.execute("""
-        INSERT INTO processor.refused_lines
-        SELECT import_id, min(line_number), max(line_number), array_agg(line_number)
-        FROM (SELECT DISTINCT import_id, line_number FROM processor.row_errors) GROUP BY import_id
-    """)
 
 
 def _fixes() -> None:

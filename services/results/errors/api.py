@@ -88,7 +88,9 @@ def errors_router(engine: AsyncEngine, auth: Authenticator, objects: Objects) ->
         Corrected, it may be uploaded as it is with `corrects`: the records that are loaded then close their row errors. A
         cell that a spreadsheet would run as a formula has an apostrophe before it, which the upload takes off again.
 
-        Complete, however many there are; while the import runs, what there is so far.
+        Complete, however many there are; while the import runs, what there is so far. It has every record that this
+        import did not load, also those that a later import has corrected since: the next round begins from the `errors.csv`
+        of that import, which has what is still wrong.
         """
         async with tenant_reading(engine, caller.tenant) as connection:
             file = await queries.get_error_file(connection, caller.tenant, import_id)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from shared.contracts.dialect import Dialect
+from shared.contracts.duplicates import holder_in
 
 _MOST = 0.8  # share of the values looked at that must have a sign
 _FEW = 3  # values to look at, where there are so many
@@ -110,16 +111,13 @@ def _cut_numbers(evidence: Evidence) -> str | None:
     )
 
 
-_BROUGHT = re.compile(r"record \d+ of import ([0-9a-f-]{36}) brought it")
-_OWN = re.compile(r"record \d+ of this file has it")
-
-
 def _brought_before(evidence: Evidence) -> str | None:
     if not evidence.messages:
         return None
     looked_at = len(evidence.messages)
-    brought = Counter(found[1] for message in evidence.messages if (found := _BROUGHT.search(message)))
-    own = sum(1 for message in evidence.messages if _OWN.search(message))
+    holders = [holder for message in evidence.messages if (holder := holder_in(message))]
+    brought = Counter(holder.import_id for holder in holders if holder.import_id)
+    own = sum(1 for holder in holders if not holder.import_id)
     most = brought.most_common(1)
     if most and most[0][1] * 2 > looked_at:
         import_id, keys = most[0]

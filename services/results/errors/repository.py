@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, and_, cast, collate, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.results.cursors import RowErrorPosition
@@ -16,6 +16,7 @@ from services.results.tables import (
     error_counts,
     error_files,
     fixes,
+    folded,
     row_errors,
     rows_of,
 )
@@ -127,15 +128,10 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
         conditions.append(row_errors.c.column_name == filters.column)
     if filters.text is not None:
         places = (row_errors.c.value, row_errors.c.message, row_errors.c.raw_data)
-        wanted = _folded(filters.text)
-        conditions.append(or_(*(func.strpos(_folded(place), wanted) > 0 for place in places)))
+        wanted = folded(filters.text)
+        conditions.append(or_(*(func.strpos(folded(place), wanted) > 0 for place in places)))
     if filters.status is not None:
         conditions.append(
             fixes.c.by_import.is_not(None) if filters.status == "fixed" else fixes.c.by_import.is_(None)
         )
     return conditions
-
-
-def _folded(value: Any) -> ColumnElement[str]:
-    # With all of Unicode's rules, whatever the database's own locale knows.
-    return func.casefold(collate(cast(value, Text), "pg_unicode_fast"))

@@ -1,4 +1,4 @@
-"""The SQL of imports: find and list.
+"""The SQL of imports: find them, list them and what has changed of them, adopt those that no event has told of.
 
 `results.imports` knows what events told. What upload alone knows so far, an import whose event has not arrived, is
 filled in from the view that upload publishes. That need only be looked for among the newest: `adopt_uploaded` brings
@@ -16,14 +16,11 @@ from sqlalchemy import (
     DateTime,
     FromClause,
     Integer,
-    Interval,
     Select,
     Text,
     Uuid,
     and_,
     bindparam,
-    cast,
-    collate,
     func,
     literal,
     select,
@@ -39,6 +36,7 @@ from services.results.tables import (
     COUNTS,
     FACTS,
     AnyRow,
+    folded,
     imports,
     processor_imports,
     uploaded_imports,
@@ -195,22 +193,16 @@ def _conditions(table: FromClause, status: ColumnElement[str], given: Given) -> 
         "source": table.c.source == bindparam("source"),
         "uploaded_from": table.c.uploaded_at >= bindparam("uploaded_from"),
         "uploaded_to": table.c.uploaded_at < bindparam("uploaded_to"),
-        "file_name": func.strpos(_folded(table.c.file_name), _folded(bindparam("file_name"))) > 0,
+        "file_name": func.strpos(folded(table.c.file_name), folded(bindparam("file_name"))) > 0,
     }
     return [of[name] for name in sorted(given)]
-
-
-def _folded(value: Any) -> ColumnElement[str]:
-    # With all of Unicode's rules, whatever the database's own locale knows.
-    return func.casefold(collate(cast(value, Text), "pg_unicode_fast"))
 
 
 async def list_changed(
     connection: AsyncConnection,
     tenant: str,
     *,
-    after: ChangePosition | None,
-    look_back: timedelta = timedelta(),
+    after: ChangePosition,
     up_to: datetime | None = None,
     limit: int,
 ) -> Sequence[AnyRow]:
@@ -219,19 +211,18 @@ async def list_changed(
     Args:
         connection: Of the transaction.
         tenant: Whose.
-        after: None: within the last `look_back`.
+        after: When one was changed, and which it was.
         up_to: Not those that were changed after this moment.
         limit: At most so many.
     """
-    values: dict[str, Any] = {"tenant": tenant, "page": limit}
-    values |= {"look_back": look_back} if after is None else {"after_time": after[0], "after_id": after[1]}
+    values = {"tenant": tenant, "page": limit, "after_time": after[0], "after_id": after[1]}
     if up_to is not None:
         values["up_to"] = up_to
-    return (await connection.execute(_changes(frozenset(values)), values)).all()
+    return (await connection.execute(_changes(up_to is not None), values)).all()
 
 
 @cache
-def _changes(given: Given) -> Statement:
+def _changes(is_limited: bool) -> Statement:
     order = (imports.c.changed_at, imports.c.import_id)
     lacking = and_(imports.c.uploaded_at.is_(None), _SAME)
     changed = (
@@ -240,14 +231,12 @@ def _changes(given: Given) -> Statement:
         .where(
             imports.c.tenant == _TENANT,
             func.coalesce(imports.c.uploaded_at, uploaded_imports.c.uploaded_at).is_not(None),
-            imports.c.changed_at > func.now() - bindparam("look_back", type_=Interval)
-            if "look_back" in given
-            else tuple_(*order) > _position(),
+            tuple_(*order) > _position(),
         )
         .order_by(*order)
         .limit(bindparam("page", type_=Integer))
     )
-    if "up_to" in given:
+    if is_limited:
         changed = changed.where(imports.c.changed_at <= bindparam("up_to"))
     return changed
 

@@ -27,6 +27,7 @@ class Links(BaseModel):
     events: str
     errors: str
     errors_csv: str
+    errors_summary: str
     file: str
     receipt: str
 
@@ -154,8 +155,10 @@ def _corrected(row: AnyRow, corrections: Mapping[UUID, int]) -> dict[str, Any]:
 _WARNINGS = {
     "date_ambiguous": "{count:,} values{where} could be read with the day or the month first, and were read by the date order",
     "time_ambiguous": "{count:,} times{where} came twice that night, as clocks were set back; the first of the two was taken",
-    "line_unreadable": "{count:,} records say in `_line` what is no line number; they correct nothing",
+    "line_unreadable": "{count:,} records have no line number in `_line`, or something else in its place; they close no row error",
     "line_without_row_error": "{count:,} records name in `_line` a line of the corrected import that has no row error",
+    "line_not_known": "{count:,} records name in `_line` a line of which no row error is known: the corrected import was"
+    " processed before all lines were kept; they close no row error",
     "further_table_at_line": "a further table begins in line {count:,}; only the first one was read",
 }
 
@@ -188,6 +191,7 @@ def links_of(import_id: UUID) -> Links:
         events=f"{here}/events",
         errors=f"{here}/errors",
         errors_csv=f"{here}/errors.csv",
+        errors_summary=f"{here}/errors/summary",
         file=f"{here}/file",
         receipt=f"{here}/receipt",
     )

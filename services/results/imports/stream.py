@@ -6,7 +6,7 @@ skipped for what came after. A state is encoded once, whoever listens.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,11 +19,14 @@ from starlette.responses import StreamingResponse
 from services.results.imports import queries, repository
 from services.results.imports.feed import CHANGES_AT_ONCE, LONGEST_OVERLAP, Feed, Opening
 from services.results.imports.states import State, state_of, written
+from shared.contracts.problems import TooManyRequests
 from shared.platform.service import Stopping
 from shared.platform.tenancy import tenant_reading
 
 REPEAT_SECONDS = 0.8  # clients are promised one event a second; the rest is for the way
 QUIET_SECONDS = 10.0  # a proxy takes a connection for dead that was silent for longer, some after 15 s
+MAX_LISTENERS = 2000  # of a tenant, in this process: each takes a connection and some memory
+RETRY_FULL_SECONDS = 30
 COMMENT = b":\n\n"
 
 
@@ -84,6 +87,21 @@ class Watches:
         """How many tenants somebody listens to."""
         return len(self._feeds)
 
+    def admit(self, tenant: str) -> None:
+        """Let one more listen.
+
+        Raises:
+            TooManyRequests: `too_many_streams`.
+        """
+        feed = self._feeds.get(tenant)
+        if feed and feed.listeners >= MAX_LISTENERS:
+            raise TooManyRequests(
+                "too_many_streams",
+                f"{feed.listeners} streams of this tenant are open, which is all that may be",
+                hint="follow all imports with one stream, GET /api/v1/imports/events; close those that nobody reads",
+                retry_after=RETRY_FULL_SECONDS,
+            )
+
     async def present(self, tenant: str, import_id: UUID) -> State:
         """How an import stands; read once for all who ask meanwhile, and not at all where somebody listens to it.
 
@@ -103,7 +121,7 @@ class Watches:
         async with tenant_reading(self._engine, tenant) as connection:
             return state_of(await queries.import_row(connection, tenant, import_id), datetime.now(UTC))
 
-    async def follow(self, tenant: str, current: State) -> AsyncIterator[bytes]:
+    async def follow(self, tenant: str, current: State) -> AsyncGenerator[bytes]:
         """The events of an import from its `current` state to its last, or until the process stops."""
         with self._joined(tenant) as feed, feed.watching(current) as watch:
             state = watch.state
@@ -116,14 +134,14 @@ class Watches:
                 state = watch.state
                 yield state.frame(state.event_id)
 
-    async def follow_all(self, tenant: str, wanted: Wanted, since: datetime | None) -> AsyncIterator[bytes]:
+    async def follow_all(self, tenant: str, wanted: Wanted, since: datetime | None) -> AsyncGenerator[bytes]:
         """The events of all imports of a tenant that are `wanted`, until the process stops.
 
         First those that have not ended; then, for who was told all up to `since`, what has changed since; then each change.
         Who does not read for so long that changes are forgotten is sent home, and comes again with what it was told last.
         """
         with self._joined(tenant) as feed:
-            opening = await feed.opening()
+            opening = await feed.opening(wanted.dataset, wanted.source)
             since = since and min(since, opening.moment)
             resume = written(since or opening.moment)
             yield _retry() + f"id: {resume}\n\n".encode()

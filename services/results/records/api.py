@@ -1,14 +1,18 @@
 """HTTP: the records of every dataset. Each dataset has routes of its own, described by its declaration."""
 
+from functools import cache
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi.routing import APIRoute
 from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.routing import Match
+from starlette.types import Scope
 
 from services.results.datasets.api import Declared
 from services.results.records import queries
 from services.results.records.described import list_parameters
-from services.results.records.export import EXPORTS_AT_ONCE, IDLE_SECONDS, Export, ExportFormat, export
+from services.results.records.export import LEAST_BYTES, PATIENCE_SECONDS, Export, ExportFormat, export
 from services.results.records.models import page_model, record_model
 from services.results.records.resources import ShownRecord
 from shared.contracts.datasets import Dataset, datasets
@@ -37,17 +41,16 @@ _ETAG = {"ETag": {"description": "Changes with every change of the record", "sch
 _UNCHANGED = {"description": "The record is as `If-None-Match` says; no body", "headers": _ETAG}
 
 
-def records_router(engine: AsyncEngine, auth: Authenticator) -> APIRouter:
+def records_router(engine: AsyncEngine, auth: Authenticator, copies: Copies) -> APIRouter:
     """`/records/{dataset}`: list, export and get."""
     router = APIRouter(prefix="/records", tags=["records"])
     reader = Depends(auth.require("records:read"))
-    copies = Copies(engine, at_once=EXPORTS_AT_ONCE, idle_seconds=IDLE_SECONDS)
     for dataset in datasets().values():
         _add_list(router, reader, engine, dataset)
         for export_format in _EXPORTS:
             _add_export(router, reader, copies, dataset, export_format)
         _add_get(router, reader, engine, dataset)
-    _add_unknown(router, reader)
+    _add_unknown(router, reader, Depends(auth.require("records:write")))
     return router
 
 
@@ -82,7 +85,9 @@ def _add_export(
         f"/{dataset.name}.{export_format}",
         summary=f"All {dataset.name} as {export_format.upper()}",
         description="Takes the filters and the order of the list, and has no pages: whatever matches comes, in constant"
-        " memory, from one consistent snapshot. A file that could not be finished ends with a broken connection. CSV has"
+        " memory, from one consistent snapshot. A file that could not be finished ends with a broken connection. So does"
+        f" one whose client reads less than {LEAST_BYTES // 1024**2} MiB within {PATIENCE_SECONDS / 60:g} minutes. One tenant"
+        " has half of the exports that run at a time; beyond that the answer is 503 (`exports_busy`). CSV has"
         " the declared fields, exactly as they are, and may be imported again; a spreadsheet may run cells that begin"
         " with `=`, `+`, `-` or `@`.",
         name=f"export_{dataset.table}_{export_format}",
@@ -130,10 +135,36 @@ def _is_known(record: ShownRecord, if_none_match: str | None) -> bool:
     return ANY in tags or record.etag in tags
 
 
-def _add_unknown(router: APIRouter, reader: Any) -> None:
+class _UnknownRoute(APIRoute):
+    """Takes only what names no dataset: a method that a dataset's own routes lack is not theirs."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        if match is not Match.NONE and found["path_params"]["dataset"] in _named():
+            return Match.NONE, {}
+        return match, found
+
+
+@cache
+def _named() -> frozenset[str]:
+    endings = ("", *(f".{export_format}" for export_format in _EXPORTS))
+    return frozenset(f"{name}{ending}" for name in datasets() for ending in endings)
+
+
+def _add_unknown(router: APIRouter, reader: Any, writer: Any) -> None:
     """Routes for datasets that there are not: they say which ones there are."""
 
-    @router.get("/{dataset}", include_in_schema=False)
-    @router.get("/{dataset}/{record_id:path}", include_in_schema=False)
-    async def find_no_dataset(declared: Declared, _: Annotated[Principal, reader]) -> Dataset:
+    async def find_no_dataset(declared: Declared) -> Dataset:
         return declared
+
+    paths = {"/{dataset}": ["POST", "DELETE"], "/{dataset}/{record_id:path}": ["PUT", "PATCH", "DELETE"]}
+    for path, writing in paths.items():
+        for methods, caller in ((["GET"], reader), (writing, writer)):
+            router.add_api_route(
+                path,
+                find_no_dataset,
+                methods=methods,
+                dependencies=[caller],
+                include_in_schema=False,
+                route_class_override=_UnknownRoute,
+            )

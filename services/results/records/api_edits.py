@@ -9,10 +9,16 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, Field
 
 from services.results.records.editing import Edits
-from services.results.records.models import create_model_of, patch_model_of, record_model
+from services.results.records.models import (
+    create_model_of,
+    lenient,
+    patch_model_of,
+    record_model,
+    replace_model_of,
+)
 from services.results.records.repository_edits import Reply
 from shared.contracts.datasets import Dataset, datasets
 from shared.contracts.events import (
@@ -28,7 +34,7 @@ from shared.contracts.record_edits import record_path
 from shared.contracts.record_etag import TagsInvalid, etag_header, tags_in
 from shared.contracts.record_keys import record_key
 from shared.platform.auth import Authenticator, Principal
-from shared.platform.edge import problem_responses
+from shared.platform.edge import RefusingRoute, problem_responses
 from shared.platform.paging import StorableText
 
 INTEGER_DIGITS = 100  # of a JSON number that is read as an integer; the largest that is kept has 19
@@ -95,8 +101,11 @@ def _add_creating(router: APIRouter, auth: Authenticator, edits: Edits, dataset:
         response_model=record_model(dataset),
         responses=_with_headers(201, ETag=_ETAG, Location=_LOCATION) | problem_responses(*_PROBLEMS, 409),
     )
-    async def create_record(caller: Annotated[Principal, writer], body: _whole(dataset)) -> Response:  # type: ignore[valid-type]
-        command = RecordCreate(**_by(caller, dataset), values=_values(body))
+    async def create_record(
+        caller: Annotated[Principal, writer],
+        body: lenient(dataset, create_model_of(dataset)),  # type: ignore[valid-type]
+    ) -> Response:
+        command = RecordCreate(**_by(caller, dataset), values=_values(dataset, body))
         reply = await edits.ask(caller.tenant, dataset, command)
         return _shown(dataset, reply, created=True)
 
@@ -113,17 +122,18 @@ def _add_changing(router: APIRouter, auth: Authenticator, edits: Edits, dataset:
         path,
         name=f"replace_{dataset.table}",
         summary=f"Replace a {dataset.noun}",
-        description="What the body leaves out gets its default, or no value. The key stays.",
+        description="What the body leaves out gets its default, or no value. The key stays. A record may be sent back as"
+        " `GET` shows it: the members that no edit sets are passed over.",
         **same,
     )
     async def replace_record(
         caller: Annotated[Principal, writer],
         record_id: RecordId,
-        body: _whole(dataset),  # type: ignore[valid-type]
+        body: lenient(dataset, replace_model_of(dataset)),  # type: ignore[valid-type]
         if_match: IfMatch = None,
     ) -> Response:
         named = _by(caller, dataset) | _named(dataset, record_id, if_match)
-        command = RecordReplace(**named, values=_values(body))
+        command = RecordReplace(**named, values=_values(dataset, body))
         return _shown(dataset, await edits.ask(caller.tenant, dataset, command))
 
     @router.patch(
@@ -131,6 +141,7 @@ def _add_changing(router: APIRouter, auth: Authenticator, edits: Edits, dataset:
         name=f"patch_{dataset.table}",
         summary=f"Change a {dataset.noun}",
         description="JSON merge patch (RFC 7396): what the body leaves out stays, null removes a value.",
+        openapi_extra={"requestBody": {"content": _merge_patch(dataset)}},
         **same,
     )
     async def patch_record(
@@ -140,7 +151,7 @@ def _add_changing(router: APIRouter, auth: Authenticator, edits: Edits, dataset:
         if_match: IfMatch = None,
     ) -> Response:
         named = _by(caller, dataset) | _named(dataset, record_id, if_match)
-        command = RecordPatch(**named, values=_values(body))
+        command = RecordPatch(**named, values=_values(dataset, body))
         return _shown(dataset, await edits.ask(caller.tenant, dataset, command))
 
 
@@ -165,11 +176,12 @@ def _add_deleting(router: APIRouter, auth: Authenticator, edits: Edits, dataset:
         name=f"delete_all_{dataset.table}",
         summary=f"Delete all records of `{dataset.name}`",
         description="All at once or none. What imports load afterwards stays, also those that run meanwhile.",
+        openapi_extra={"parameters": [_confirmation(dataset)]},
         responses=problem_responses(*_PROBLEMS),
     )
     async def delete_all_records(
         caller: Annotated[Principal, writer],
-        confirm: Annotated[str | None, Query(description=f"`{dataset.name}`: that it is meant")] = None,
+        confirm: Annotated[str | None, Query(include_in_schema=False)] = None,
     ) -> Deleted:
         if confirm != dataset.name:
             raise Unprocessable(
@@ -187,10 +199,9 @@ def _add_refusing(router: APIRouter, auth: Authenticator, dataset: Dataset) -> N
     same: Mapping[str, Any] = {
         "include_in_schema": False,
         "dependencies": [Depends(auth.require("records:write"))],
+        "route_class_override": RefusingRoute,
     }
 
-    @router.api_route(f"/{dataset.name}", methods=["POST", "DELETE"], **same)
-    @router.api_route(f"/{dataset.name}/{{record_id:path}}", methods=["PUT", "PATCH", "DELETE"], **same)
     async def refuse_edit() -> None:
         raise MethodNotAllowed(
             "dataset_not_editable",
@@ -199,15 +210,38 @@ def _add_refusing(router: APIRouter, auth: Authenticator, dataset: Dataset) -> N
             allow=("GET",),
         )
 
+    router.add_api_route(f"/{dataset.name}", refuse_edit, methods=["POST", "DELETE"], **same)
+    router.add_api_route(
+        f"/{dataset.name}/{{record_id:path}}", refuse_edit, methods=["PUT", "PATCH", "DELETE"], **same
+    )
 
-def _whole(dataset: Dataset) -> Any:
-    """A body that makes or replaces a record. What it lacks is not missed here but by the processor, as in a file."""
-    return Annotated[patch_model_of(dataset), WithJsonSchema(create_model_of(dataset).model_json_schema())]
+
+def _merge_patch(dataset: Dataset) -> dict[str, Any]:
+    """A patch under its own media type (RFC 7396), which is taken as JSON is."""
+    schema = {"$ref": f"#/components/schemas/{patch_model_of(dataset).__name__}"}
+    return {"application/merge-patch+json": {"schema": schema}}
 
 
-def _values(body: BaseModel) -> dict[str, FieldValue]:
-    """The fields that the request names."""
-    return {name: _plain(getattr(body, name)) for name in body.model_fields_set}
+def _confirmation(dataset: Dataset) -> dict[str, Any]:
+    """Described by hand: one that is missing is answered with a code of its own."""
+    schema = {"type": "string", "enum": [dataset.name]}
+    return {
+        "name": "confirm",
+        "in": "query",
+        "required": True,
+        "schema": schema,
+        "description": "The dataset's name: that it is meant",
+    }
+
+
+def _values(dataset: Dataset, body: BaseModel) -> dict[str, FieldValue]:
+    """The fields that the request names, and may."""
+    named = body.model_fields_set
+    return {
+        field.name: _plain(getattr(body, field.name))
+        for field in dataset.edited_fields
+        if field.name in named
+    }
 
 
 def _plain(value: object) -> FieldValue:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from services.results.records.columns import Kind
 from services.results.records.filters import Condition
+from services.results.tables import FOLDING
 from shared.contracts.record_keys import folded
 
 ParameterType = Kind | Literal["string[]", "integer[]", "number[]", "date[]", "year[]", "uuid[]"]
@@ -24,8 +25,6 @@ _OF_SEVERAL: Mapping[Kind, ParameterType] = MappingProxyType(
 _SIGNS = MappingProxyType({"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"})
 _LAST_CHARACTER = chr(0x10FFFF)
 
-# Full Unicode case folding, the same on every server whatever its locale.
-_FOLDED = 'casefold({} COLLATE "pg_unicode_fast")'
 _TEXT_TESTS = MappingProxyType({"prefix": "starts_with({}, {})", "contains": "strpos({}, {}) > 0"})
 
 
@@ -56,7 +55,7 @@ def named(column: str) -> str:
 
 def folded_sql(text: str) -> str:
     """`text`, an SQL expression, as it is compared ignoring case."""
-    return _FOLDED.format(text)
+    return f'casefold({text} COLLATE "{FOLDING}")'
 
 
 def is_foreseen(condition: Condition) -> bool:

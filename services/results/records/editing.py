@@ -32,10 +32,12 @@ from shared.contracts.problems import (
 from shared.contracts.record_edits import EditLocks, edit_locks
 from shared.platform.bus import Bus
 from shared.platform.logs import get_logger
+from shared.platform.places import Places
 from shared.platform.service import Stopping
 from shared.platform.tenancy import tenant_reading, tenant_writing
 
 PLACES = 10  # edits that wait in one process, each with a session of PostgreSQL
+SHARE = 5  # of them, that one tenant may have at a time
 IN_LINE_SECONDS = 1.0
 ANSWER_SECONDS = 5.0  # until the reply to an edit of one record; usually it takes some 20 ms
 ANSWER_ALL_SECONDS = 40.0  # millions of records take some seconds; a request may take 60 s in all
@@ -70,7 +72,7 @@ class Edits:
         self._sessions = sessions
         self._bus = bus
         self._stopping = stopping
-        self._places = asyncio.Semaphore(PLACES)
+        self._places = Places(PLACES, SHARE)
         self._waiting: dict[UUID, asyncio.Event] = {}
 
     async def hear(self, event: AnyEvent) -> None:
@@ -87,7 +89,7 @@ class Edits:
             Unavailable: `edits_busy`, `processor_unavailable`: nothing was done, and nothing will be.
             NoAnswer: `edit_unknown`: it cannot be found out whether it was done.
         """
-        async with self._place():
+        async with self._place(tenant):
             reply = await self._asked(tenant, dataset, command)
         if reply is None:
             raise Unavailable(
@@ -101,21 +103,21 @@ class Edits:
         return reply
 
     @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
+    async def _place(self, tenant: str) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(IN_LINE_SECONDS):
-                await self._places.acquire()
+                await self._places.take(tenant)
         except TimeoutError as error:
             raise Unavailable(
                 "edits_busy",
-                f"{PLACES} edits wait for their answer already; nothing was changed",
+                "as many edits as may wait for their answer at a time do so already; nothing was changed",
                 retry_after=1,
                 hint="send fewer at a time",
             ) from error
         try:
             yield
         finally:
-            self._places.release()
+            self._places.give_back(tenant)
 
     async def _asked(self, tenant: str, dataset: Dataset, command: RecordCommand) -> Reply | None:
         """The reply, or None if there will be none."""

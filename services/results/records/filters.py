@@ -33,6 +33,7 @@ _RANGES: Mapping[Kind, tuple[int, int]] = MappingProxyType(
     {"integer": (-(2**63), 2**63 - 1), "year": (-(2**31), 2**31 - 1)}
 )
 _BOOLEANS: Mapping[str, bool] = MappingProxyType({"true": True, "false": False, "1": True, "0": False})
+_SPAN = "day or moment from 0001-01-02 to 9999-12-30"
 _MICROSECOND = timedelta(microseconds=1)  # what PostgreSQL tells moments apart by
 
 
@@ -167,8 +168,12 @@ def _parsed(name: str, parse: Callable[[str], Any], text: str) -> Any:
     if len(text) > MAX_TEXT:
         raise _invalid(name, f"has {len(text)} characters", f"give it at most {MAX_TEXT}")
     try:
-        return parse(without_nul(text))
-    except (ValueError, OverflowError) as error:
+        without_nul(text)
+    except ValueError as error:
+        raise _invalid(name, str(error), "leave it out") from error
+    try:
+        return parse(text)
+    except ValueError as error:
         raise _invalid(name, f"{text[:100]!r} is no {error}", _HINTS.get(str(error))) from error
 
 
@@ -220,7 +225,9 @@ def _span(text: str, timezone: str) -> tuple[datetime, datetime]:
             first = moment if moment.tzinfo else moment.replace(tzinfo=zone)
             end = first.astimezone(UTC) + _MICROSECOND
         return first.astimezone(UTC), end.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except OverflowError:
+        raise ValueError(_SPAN) from None
+    except ValueError:
         raise ValueError("day or moment") from None
 
 

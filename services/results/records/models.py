@@ -19,12 +19,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     StrictBool,
     StrictInt,
     StrictStr,
     WithJsonSchema,
     create_model,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from shared.contracts.datasets import Dataset, DatasetField
 from shared.contracts.record_keys import has_parts
@@ -128,6 +131,33 @@ def create_model_of(dataset: Dataset) -> type[RecordBody]:
 
 
 @cache
+def replace_model_of(dataset: Dataset) -> type[RecordBody]:
+    """The body that replaces a record: as one that makes it, or as the API shows it, whose further members are passed over."""
+    model = create_model_of(dataset)
+    name = f"{model_name(dataset)}Replace"
+    return create_model(name, __base__=model, __doc__=model.__doc__, **_passed_over(dataset))
+
+
+@cache
+def lenient(dataset: Dataset, described: type[RecordBody]) -> type[RecordBody]:
+    """A body described as `described`, in which nothing is missed: what it lacks, the processor says, as of a file."""
+
+    class Lenient(patch_model_of(dataset)):  # type: ignore[misc]  # a base made at run time
+        @classmethod
+        def __get_pydantic_json_schema__(
+            cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+        ) -> JsonSchemaValue:
+            reference = handler(core_schema)
+            schema = handler.resolve_ref_schema(reference)
+            schema.clear()
+            schema.update(described.model_json_schema())
+            return reference
+
+    passed_over = _passed_over(dataset) if described is replace_model_of(dataset) else {}
+    return create_model(described.__name__, __base__=Lenient, **passed_over)
+
+
+@cache
 def patch_model_of(dataset: Dataset) -> type[RecordBody]:
     """The body that changes a record (JSON merge patch, RFC 7396): what is left out stays, null removes the value."""
     fields: dict[str, Any] = {
@@ -138,6 +168,13 @@ def patch_model_of(dataset: Dataset) -> type[RecordBody]:
     return create_model(
         name, __base__=RecordBody, __doc__=f"Changes of a record of `{dataset.name}`", **fields
     )
+
+
+def _passed_over(dataset: Dataset) -> dict[str, Any]:
+    """What a record is shown with, and no edit sets."""
+    edited = {field.name for field in dataset.edited_fields}
+    told = Field(None, description="As `GET` shows it; passed over", json_schema_extra={"readOnly": True})
+    return {name: (Any, told) for name in record_model(dataset).model_fields if name not in edited}
 
 
 def is_always_there(field: DatasetField) -> bool:

@@ -62,7 +62,7 @@ async def _rows(connection: AsyncConnection, asked: AskedPage) -> list[AnyRow]:
     """One row more than the page has, if there is one: first records with a value to sort by, then those without."""
     rows: list[AnyRow] = []
     by_words = await _is_by_words(connection, asked)
-    if not by_words and statements.is_walked(asked.listed.order):
+    if not by_words and statements.walks_words(asked.listed):
         await repository.walk(connection)
     after = asked.after
     for part in _parts(asked.listed.order, after):

@@ -24,7 +24,6 @@ class Reply(NamedTuple):
         problem: Why nothing was done: a problem document.
     """
 
-    outcome: str
     key: str | None
     shown: str | None
     etag: str | None
@@ -66,7 +65,7 @@ async def find_reply(
     """The reply to an edit of one of the dataset's records, once it is there."""
     # The row as it was then, in the columns of the view: a record is shown as everywhere.
     query = text(f"""
-        SELECT x.outcome, r.key, {record_json(dataset)} AS shown, x.etag, x.deleted, x.problem::text
+        SELECT r.key, {record_json(dataset)} AS shown, x.etag, x.deleted, x.problem::text
         FROM processor.replies_v1 x
         LEFT JOIN LATERAL json_populate_record(NULL::data.{dataset.table}_v1, x.record) r ON x.record IS NOT NULL
         WHERE x.tenant = :tenant AND x.edit_id = :edit_id
@@ -75,4 +74,4 @@ async def find_reply(
     if row is None:
         return None
     problem = row.problem and json.loads(row.problem)
-    return Reply(row.outcome, row.key, row.key and row.shown, row.etag, row.deleted, problem)
+    return Reply(row.key, row.key and row.shown, row.etag, row.deleted, problem)

@@ -56,7 +56,7 @@ def page(
     tenant = statement.parameter(listed.tenant, "string")
     behind = _behind(listed.order, part, after, statement)
     sorting = _sorting(listed.order, part)
-    if listed.order.column is None and is_by_words(listed):
+    if walks_words(listed):
         found = _by_words(listed, statement, tenant, behind, sorting, walking=not by_words)
     elif not by_words and is_walked(listed.order):
         found = _in_order(listed, statement, tenant, behind, sorting)
@@ -77,6 +77,11 @@ def is_walked(order: Order) -> bool:
 def is_by_words(listed: Listed) -> bool:
     """Whether the index of words can narrow the list down."""
     return words_query(listed.dataset, listed.filters, "", Statement()) is not None
+
+
+def walks_words(listed: Listed) -> bool:
+    """Whether the words can be walked along, as they lie in the order of keys."""
+    return listed.order.column is None and is_by_words(listed)
 
 
 def candidates_share(listed: Listed) -> Statement:

@@ -7,6 +7,8 @@ down_revision = "upload_0005"
 
 
 def upgrade() -> None:
+    # The view first and then its table, as those who read it do; the other way round they would hold up each other for good.
+    op.execute("LOCK TABLE upload.imports_v1 IN ACCESS EXCLUSIVE MODE")
     op.execute("ALTER TABLE upload.imports ADD COLUMN corrects uuid")
     op.execute("""
         CREATE OR REPLACE VIEW upload.imports_v1 WITH (security_invoker = true) AS

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.upload.blocks import file_too_large
 from services.upload.intake import Upload
-from services.upload.places import Place, Places
+from services.upload.places import Place
 from services.upload.tus import repository
 from services.upload.tus.problems import ChecksumMismatch, taken_over
 from services.upload.tus.protocol import Checksum
@@ -22,6 +22,7 @@ from shared.contracts.problems import TooLarge, Unavailable
 from shared.platform.bus import Bus
 from shared.platform.logs import get_logger
 from shared.platform.objects import ObjectMissing, Objects
+from shared.platform.places import Places
 from shared.platform.service import Stopping
 
 MIB = 1024 * 1024

@@ -13,7 +13,7 @@ from shared.platform.auth.api_keys import (
     prefix_of,
     revoke_api_key,
 )
-from shared.platform.auth.authenticator import Authenticator, authenticator_of
+from shared.platform.auth.authenticator import Authenticator, Permit, authenticator_of
 from shared.platform.auth.jwks import Jwks
 from shared.platform.auth.jwt import ALGORITHM, OUR_ISSUER, JwtVerifier, create_jwt
 from shared.platform.auth.principal import Principal, checked_tenant, parse_scopes
@@ -27,6 +27,7 @@ __all__ = [
     "Authenticator",
     "Jwks",
     "JwtVerifier",
+    "Permit",
     "Principal",
     "all_api_keys",
     "authenticator_of",

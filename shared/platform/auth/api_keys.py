@@ -195,7 +195,7 @@ def _shown(row: Row[Any]) -> ApiKey:
 # The look-up and the writing down of a use are one statement each: no transaction around them, which would cost a
 # round trip before and one behind.
 _LOOK_UP = text("""
-    SELECT hash, tenant, scopes, revoked_at IS NOT NULL AS revoked,
+    SELECT hash, tenant, scopes, expires_at, revoked_at IS NOT NULL AS revoked,
         coalesce(expires_at <= now(), false) AS expired,
         coalesce(last_used_at < now() - interval '1 minute', true) AS unseen
     FROM auth.api_keys WHERE prefix = :prefix
@@ -235,7 +235,7 @@ class ApiKeyVerifier:
                 raise Unauthenticated("token_expired", "this API key has expired", hint=HINT)
             if row.unseen:
                 await _write_use(connection, prefix)
-        return Principal(f"key:{prefix}", row.tenant, frozenset(row.scopes))
+        return Principal(f"key:{prefix}", row.tenant, frozenset(row.scopes), row.expires_at)
 
 
 async def _write_use(connection: AsyncConnection, prefix: str) -> None:

@@ -1,23 +1,57 @@
 """Who calls: a bearer token becomes a `Principal`, and a route says which scope its caller must have."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from time import monotonic
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.contracts.problems import Forbidden, Unauthenticated
+from shared.contracts.problems import Forbidden, Unauthenticated, Unavailable
 from shared.contracts.scopes import Scope
 from shared.platform.auth.api_keys import API_KEY_PREFIX, ApiKeyVerifier
 from shared.platform.auth.jwks import Jwks
 from shared.platform.auth.jwt import HINT, JwtVerifier
 from shared.platform.auth.principal import Principal
+from shared.platform.logs import get_logger
 from shared.platform.settings import ApiSettings
 
+CHECK_SECONDS = 60.0  # how long what is open already may outlive an API key that is revoked
 MAX_TOKEN_LENGTH = 8 * 1024  # characters; what issuers make is below 4 KiB, which cookies hold at most
 
+log = get_logger(__name__)
+
 bearer = HTTPBearer(auto_error=False, description="A JWT or an API key")
+
+
+class Permit:
+    """That a caller may go on with what takes long. Its token is looked at anew every CHECK_SECONDS."""
+
+    def __init__(self, caller: Principal, identify: Callable[[], Awaitable[Principal]], scope: Scope) -> None:
+        self.caller = caller
+        self._identify = identify
+        self._scope = scope
+        self._checked = monotonic()
+
+    async def holds(self) -> bool:
+        """Whether the token has neither expired nor, a minute ago at the latest, been revoked."""
+        expires_at = self.caller.expires_at
+        if expires_at is not None and expires_at <= datetime.now(UTC):
+            return False
+        if monotonic() - self._checked < CHECK_SECONDS:
+            return True
+        self._checked = monotonic()
+        try:
+            self.caller = await self._identify()
+        except Unauthenticated:
+            return False
+        except (Unavailable, SQLAlchemyError, OSError) as error:  # not the caller's fault; it is asked again
+            log.warning("token.not_checked", subject=self.caller.subject, error=repr(error))
+            return True
+        return self.caller.may(self._scope)
 
 
 class Authenticator:
@@ -39,17 +73,31 @@ class Authenticator:
         async def principal(
             request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
         ) -> Principal:
-            if credentials is None:
-                raise Unauthenticated("token_missing", "this request carries no bearer token", hint=HINT)
-            caller = await self.identify(credentials.credentials)
-            if not caller.may(scope):
-                raise Forbidden(
-                    "scope_missing", f"this token lacks the scope {scope!r}", required_scope=scope
-                )
-            request.state.tenant = caller.tenant
-            return caller
+            return (await self._permit(request, credentials, scope)).caller
 
         return principal
+
+    def permit(self, scope: Scope) -> Callable[..., Awaitable[Permit]]:
+        """`require` for answers that go on for long."""
+
+        async def permit(
+            request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+        ) -> Permit:
+            return await self._permit(request, credentials, scope)
+
+        return permit
+
+    async def _permit(
+        self, request: Request, credentials: HTTPAuthorizationCredentials | None, scope: Scope
+    ) -> Permit:
+        if credentials is None:
+            raise Unauthenticated("token_missing", "this request carries no bearer token", hint=HINT)
+        token = credentials.credentials
+        caller = await self.identify(token)
+        if not caller.may(scope):
+            raise Forbidden("scope_missing", f"this token lacks the scope {scope!r}", required_scope=scope)
+        request.state.tenant = caller.tenant
+        return Permit(caller, lambda: self.identify(token), scope)
 
     async def identify(self, token: str) -> Principal:
         """The principal of a token.

@@ -122,7 +122,14 @@ class JwtVerifier:
             raise Unauthenticated("token_invalid", "this token names no tenant", hint=HINT) from error
         if not is_printable(claims["sub"], MAX_SUBJECT_LENGTH):
             raise jwt.InvalidTokenError("it names nobody")
-        return Principal(claims["sub"], tenant, _scopes(claims))
+        return Principal(claims["sub"], tenant, _scopes(claims), _end_of(claims))
+
+
+def _end_of(claims: Mapping[str, Any]) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(int(claims["exp"]), UTC) + CLOCK_SKEW
+    except (ValueError, OverflowError, OSError):
+        return None  # beyond the years that there are
 
 
 def _value(claims: Mapping[str, Any], path: str) -> object:

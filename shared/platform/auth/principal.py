@@ -1,7 +1,8 @@
 """Who calls, and what a token may say of that."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeGuard
 
 from shared.contracts.scopes import SCOPES, Scope
@@ -12,11 +13,12 @@ MAX_SUBJECT_LENGTH = 255  # characters: OpenID Connect Core 1.0, section 2
 
 @dataclass(frozen=True)
 class Principal:
-    """The caller: whose data they see (`tenant`) and what they may do."""
+    """The caller: whose data they see (`tenant`), what they may do, and until when; None: without end."""
 
     subject: str
     tenant: str
     scopes: frozenset[str]
+    expires_at: datetime | None = field(default=None, compare=False)
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes or "admin" in self.scopes

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from shared.platform.edge.answers import add_answers
+from shared.platform.edge.answers import RefusingRoute, add_answers
 from shared.platform.edge.cors import CORS, CORSMiddleware
 from shared.platform.edge.headers import SecurityHeadersMiddleware
 from shared.platform.edge.openapi import problem_responses
@@ -19,7 +19,7 @@ from shared.platform.edge.time_limit import TimeLimitMiddleware
 from shared.platform.edge.trace import TraceMiddleware
 from shared.platform.settings import ProcessSettings
 
-__all__ = ["InHand", "Streams", "add_edge", "problem_responses"]
+__all__ = ["InHand", "RefusingRoute", "Streams", "add_edge", "problem_responses"]
 
 
 def add_edge(

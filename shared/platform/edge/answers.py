@@ -5,10 +5,12 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import Scope
 
 from shared.contracts.problems import CONTENT_TYPE, Problem, Unavailable, Unprocessable, UnsupportedMedia
 from shared.platform.edge.request import is_json
@@ -98,13 +100,23 @@ async def _on_http(request: Request, error: Exception) -> Response:
     return answer
 
 
+_LISTING = "penstock.listing"  # in a scope that only asks what there is
+
+
+class RefusingRoute(APIRoute):
+    """Says why a method is none of its path's, which `Allow` does therefore not name."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return (Match.NONE, {}) if _LISTING in scope else super().matches(scope)
+
+
 def _allowed(request: Request) -> list[str]:
     """The methods of the request's path (RFC 9110, section 10.2.1); the framework knows those of one route of it."""
     return [
         method
         for method in METHODS
         if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            route.matches({**request.scope, "method": method, _LISTING: True})[0] is Match.FULL
             for route in request.app.routes
         )
     ]

@@ -36,10 +36,11 @@ MEANINGS = {
     416: "None of the bytes asked for is there; `Content-Range` says how many there are",
     422: "Something in the request is wrong",
     429: "The tenant's limit is used up; `Retry-After` says for how long",
+    431: "The request's head, its query included, is larger than is taken",
     503: "Something of ours is away, or took too long; `Retry-After` says when to try again",
     504: "It may have been done, or not: what does it was lost in the middle",
 }
-ALWAYS = (503,)
+ALWAYS = (431, 503)
 WITH_JSON = (408, 413, 415, 422)  # the edge itself answers these to any body
 
 

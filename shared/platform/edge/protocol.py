@@ -7,6 +7,7 @@ from json import dumps
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.contracts.problems import CONTENT_TYPE, Problem
+from shared.platform.edge.cutting import CUT
 from shared.platform.edge.headers import NOT_KEPT
 
 HEAD_SECONDS = 20.0  # from connecting, or the first byte after the request before, to the end of the head
@@ -52,6 +53,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._fruitful = True
         self._head_bytes = 0
         super().on_message_begin()
+        # Not `close`, which would wait until the client has read what it does not read.
+        self.scope["extensions"] = {CUT: {"cut": self.transport.abort}}
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))

@@ -1,4 +1,4 @@
-"""The SQL of results: merge events into the read model of imports, in whatever order they come.
+"""The SQL that merges events into the read model of imports, in whatever order they come.
 
 An event counts by what it is about, never by when it arrives: a later run of the import before an earlier one, within a
 run its end before its progress, and of that the furthest. State and counts are compared each by itself: what ends a run
