@@ -104,9 +104,7 @@ class Pipeline:
         try:
             work = await self._claim(event.data)
             if work is not None:
-                await self._announce(
-                    work
-                )  # it is being processed from now on, not from its first slice's end
+                await self._announce(work)  # being processed from now on, not from its first slice's end
                 await self._attempt(work)
         finally:
             self._in_hand.discard(import_id)

@@ -56,6 +56,7 @@ async def test_a_file_goes_all_the_way(stack, books):
             "rows_unchanged": 0,
             "rows_duplicate": 1,
             "rows_rejected": 3,
+            "rows_corrected": 0,
         }
         assert done["percent_complete"] == 100
 
@@ -126,8 +127,12 @@ async def test_an_import_waits_for_a_file_that_is_away(new_stack, books):
     async def is_parked() -> bool:
         return bool(await stack.rows("SELECT FROM bus.outbox WHERE queue = 'processor.imports'"))
 
+    async def is_taken() -> bool:
+        return (await stack.get(f"/imports/{accepted['id']}"))["status"] == "processing"
+
     await until(is_parked, 30)
-    assert (await stack.get(f"/imports/{accepted['id']}"))["status"] == "pending"
+    await until(is_taken, 10)
+    assert await is_parked()
     away.rename(stored)
     done = await stack.finished(accepted["id"])
     assert (done["status"], done["rows_inserted"]) == ("completed", 2)

@@ -325,14 +325,18 @@ async def test_what_is_answered_is_what_was_done(api, monkeypatch):
     """Many edits, whose askers lose patience at about the moment when the processor commits."""
     chance = random.Random(5)
     answers = {}
+    patience = 0.2  # seconds; what it takes to commit differs much from machine to machine
 
     async def ask(number):
-        monkeypatch.setattr(editing, "ANSWER_SECONDS", chance.uniform(0, 0.15))
+        monkeypatch.setattr(editing, "ANSWER_SECONDS", chance.uniform(0, patience))
         answer = await api("POST", "/products", json={"sku": f"s{number}", "name": "x"})
         answers[f"s{number}"] = answer.json().get("code", "done")
 
     for start in range(0, 96, 8):
-        await asyncio.gather(*map(ask, range(start, start + 8)))
+        numbers = range(start, start + 8)
+        await asyncio.gather(*map(ask, numbers))
+        done = sum(answers[f"s{number}"] == "done" for number in numbers)
+        patience *= 0.6 if done > 4 else 1.5 if done < 4 else 1
     await api.nothing_waits()
     await asyncio.sleep(0.2)  # what is in hand still
     assert {sku for sku, said in answers.items() if said == "done"} == await api.skus()

@@ -236,7 +236,7 @@ LENGTH = {"upload-length": "10"}
 def test_fields_come_in_metadata_or_in_the_query():
     said = metadata(filename="a.csv", filetype="text/csv", relativePath="null", dry_run="true")
     wanted = wanted_in({**LENGTH, "upload-metadata": said}, [("dataset", "books")])
-    assert (wanted.file_name, wanted.dataset) == ("a.csv", "books")
+    assert wanted.file_name == "a.csv"
     assert wanted.fields == {"dataset": "books", "dry_run": "true"}
     assert wanted.metadata == said
 
@@ -272,7 +272,7 @@ def test_a_name_tells_what_is_no_csv():
 
 def test_a_partial_says_nothing_of_the_file():
     wanted = wanted_in({**LENGTH, "upload-concat": "partial"}, [("dataset", "books")])
-    assert (wanted.file_name, wanted.fields, wanted.dataset) == ("", {}, None)
+    assert (wanted.file_name, wanted.fields) == ("", {})
 
 
 def test_a_final_is_as_long_as_its_parts():
