@@ -85,6 +85,8 @@ def links_of(import_id: UUID) -> dict[str, str]:
         "events": f"{shown}/events",
         "errors": f"{shown}/errors",
         "errors_csv": f"{shown}/errors.csv",
+        "errors_summary": f"{shown}/errors/summary",
+        "file": f"{shown}/file",
         "receipt": f"{shown}/receipt",
         "cancel": f"{taken}/cancel",
         "retry": f"{taken}/retry",

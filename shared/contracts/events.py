@@ -179,6 +179,9 @@ class RecordsChanged(EventData):
     Which ones is in `processor.changes_v1`, of `import_id`, `slice` and `dataset`; or in `processor.edits_v1`, of `edit_id`.
     Where an import also changes another dataset (a sale creates products and lowers their stock), that is an event of
     its own, of the same import and slice.
+
+    Attributes:
+        record_id: The `id` of the record that an edit created or updated.
     """
 
     type = "records.changed"
@@ -188,12 +191,16 @@ class RecordsChanged(EventData):
     import_id: UUID | None = None
     slice: int | None = None
     edit_id: UUID | None = None
+    record_id: str | None = None
 
 
 class RecordsDeleted(EventData):
     """Records were deleted by an edit: `deleted` of them; all that the tenant had in the dataset, if `whole_dataset`.
 
     The one that was deleted by itself is in `processor.edits_v1`, of `edit_id`.
+
+    Attributes:
+        record_id: Its `id`.
     """
 
     type = "records.deleted"
@@ -201,6 +208,7 @@ class RecordsDeleted(EventData):
     edit_id: UUID
     deleted: int
     whole_dataset: bool = False
+    record_id: str | None = None
 
 
 class ImportResumed(EventData):

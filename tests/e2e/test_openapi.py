@@ -15,6 +15,8 @@ from tests.e2e.stack import Stack, token
 
 HOOKS = Path(__file__).with_name("openapi_hooks.py")
 BOOKS = b"title,author,isbn,publication_year\nMomo,Michael Ende,978-3-522-17750-4,1973\nMomo,,x,y\n"
+# Exports take what their dataset's list takes, some fifty parameters; those of two datasets have every type that there is.
+ALIKE = r"/records/(books|parts|quotes|stock-codes)\.(csv|ndjson)$"
 EXAMPLES = 15  # of each kind for each operation, beside those at the edges of its schema
 CHECKS = (
     "not_a_server_error",
@@ -71,6 +73,7 @@ def schemathesis(stack, known):
         *("--header", f"Authorization: Bearer {token()}", "--checks", ",".join(CHECKS)),
         *("--max-examples", str(EXAMPLES), "--generation-deterministic"),
         *("--exclude-path", "/api/v1/imports/events"),  # which does not end
+        *("--exclude-path-regex", ALIKE),
         *(
             "--continue-on-failure",
             "--no-shrink",

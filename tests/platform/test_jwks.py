@@ -445,8 +445,8 @@ async def test_while_the_issuer_fails_known_keys_are_used_and_it_is_asked_now_an
     for _ in range(20):
         assert (await authenticator.identify(RIGHT["RS256"])).tenant == "acme"
     assert len(issuer.asked) == 2
-    [line] = written().splitlines()
-    assert json.loads(line)["event"] == "jwks.fetch_failed"
+    events = [json.loads(line)["event"] for line in written().splitlines()]
+    assert events.count("jwks.fetch_failed") == 1, events
     clock.now += 5
     assert (await authenticator.identify(RIGHT["RS256"])).tenant == "acme"
     await _until(lambda: len(issuer.asked) == 3)

@@ -38,6 +38,7 @@ PLACEHOLDERS = [
 @pytest.mark.parametrize(
     "secret",
     ["correct horse battery staple, and a mill by the river", *(secrets.token_hex(32) for _ in "ab")],
+    ids=["words", "hex", "other hex"],
 )
 def test_a_secret_of_ones_own_is_taken(secret, environment, monkeypatch):
     monkeypatch.setenv("PENSTOCK_JWT_SECRET", secret)

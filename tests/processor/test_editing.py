@@ -133,6 +133,7 @@ async def test_the_life_of_a_record(mill, ask):
     told = [event.data for event in await mill.events("records.changed", "records.deleted")]
     assert [(one.created, one.updated) for one in told[:3]] == [(1, 0), (0, 1), (0, 1)]
     assert (told[3].deleted, told[3].whole_dataset) == (1, False)
+    assert {one.record_id for one in told} == {"wbh-1"}
 
 
 @pytest.mark.parametrize("kind", [RecordReplace, RecordPatch, RecordDelete])

@@ -51,6 +51,14 @@ async def test_an_import_is_there_before_its_event(results: Results, database: D
     assert shown["links"]["errors_summary"] == f"/api/v1/imports/{import_id}/errors/summary"
 
 
+@pytest.mark.parametrize("of", ["", "/{}/errors"])
+async def test_a_filter_that_there_is_not_is_refused(results: Results, database: Database, of: str) -> None:
+    path = "/imports" + of.format(await database.uploaded_import())
+    answer = await results.get(path, params={"staus": "failed", "limit": "1"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "filter_unknown")
+    assert {"status", "limit", "cursor", "total"} <= set(answer.json()["parameters"])
+
+
 async def test_progress_that_overtakes_the_upload_is_shown(
     results: Results, database: Database, happen: Happen
 ) -> None:

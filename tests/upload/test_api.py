@@ -64,6 +64,8 @@ async def test_a_good_file_becomes_an_import(upload, form):
             "events": f"{link}/events",
             "errors": f"{link}/errors",
             "errors_csv": f"{link}/errors.csv",
+            "errors_summary": f"{link}/errors/summary",
+            "file": f"{link}/file",
             "receipt": f"{link}/receipt",
             "cancel": f"/api/v1/uploads/{import_id}/cancel",
             "retry": f"/api/v1/uploads/{import_id}/retry",

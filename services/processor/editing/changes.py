@@ -93,7 +93,13 @@ async def _create(connection: AsyncConnection, dataset: Dataset, command: Event[
             id=taken,
             links={"record": record_path(dataset, written.key)},
         )
-    told = RecordsChanged(dataset=dataset.name, created=1, updated=0, edit_id=command.data.edit_id)
+    told = RecordsChanged(
+        dataset=dataset.name,
+        created=1,
+        updated=0,
+        edit_id=command.data.edit_id,
+        record_id=record_id(dataset, written.key),
+    )
     return Edited("created", stored, key=written.key, records=1, told=told)
 
 
@@ -116,7 +122,13 @@ async def _changed(
     stored = await repository.change(connection, dataset, command.tenant, written)
     if stored is None:
         return Edited("unchanged", before, key=written.key)
-    told = RecordsChanged(dataset=dataset.name, created=0, updated=1, edit_id=command.data.edit_id)
+    told = RecordsChanged(
+        dataset=dataset.name,
+        created=0,
+        updated=1,
+        edit_id=command.data.edit_id,
+        record_id=record_id(dataset, written.key),
+    )
     return Edited("updated", stored, before=before.row, key=written.key, records=1, told=told)
 
 
@@ -124,7 +136,9 @@ async def _delete(connection: AsyncConnection, dataset: Dataset, command: Event[
     before = await _wanted(connection, dataset, command)
     key = command.data.key
     await repository.remove(connection, dataset, command.tenant, key)
-    told = RecordsDeleted(dataset=dataset.name, edit_id=command.data.edit_id, deleted=1)
+    told = RecordsDeleted(
+        dataset=dataset.name, edit_id=command.data.edit_id, deleted=1, record_id=record_id(dataset, key)
+    )
     return Edited("deleted", before=before.row, key=key, records=1, told=told)
 
 

@@ -11,6 +11,7 @@ from services.results.downloads import attachment, begun
 from services.results.errors import queries
 from services.results.errors.repository import Filters
 from services.results.errors.resources import ErrorSummary, RowErrorPage, RowErrorStatus
+from services.results.parameters import only_known
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
 from shared.platform.objects import Objects
@@ -36,6 +37,7 @@ def errors_router(engine: AsyncEngine, auth: Authenticator, objects: Objects) ->
         "/{import_id}/errors",
         summary="The row errors of an import, in file order",
         responses=problem_responses(401, 403, 404, 422, 503),
+        dependencies=[Depends(only_known)],
     )
     async def list_row_errors(
         *,

@@ -15,6 +15,7 @@ from services.results.imports.filters import Filters, RequestedMoment
 from services.results.imports.resources import ImportDetail, ImportPage, Status
 from services.results.imports.states import moment_in
 from services.results.imports.stream import QUIET_SECONDS, STREAM_HEADERS, EventStream, Wanted, Watches
+from services.results.parameters import only_known
 from shared.platform.auth import Authenticator, Permit, Principal
 from shared.platform.edge import problem_responses
 from shared.platform.paging import Cursor, Limit, StorableText, Total
@@ -78,7 +79,12 @@ def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches) -
     reader = Depends(auth.require("imports:read"))
     follower = Depends(auth.permit("imports:read"))
 
-    @router.get("", summary="List imports, newest first", responses=problem_responses(401, 403, 422, 503))
+    @router.get(
+        "",
+        summary="List imports, newest first",
+        responses=problem_responses(401, 403, 422, 503),
+        dependencies=[Depends(only_known)],
+    )
     async def list_imports(
         *,
         caller: Annotated[Principal, reader],

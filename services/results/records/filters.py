@@ -12,6 +12,7 @@ from typing import Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from services.results.parameters import refuse_unknown
 from services.results.records.columns import Column, Kind, Operator, columns_of
 from shared.contracts.datasets import Dataset
 from shared.contracts.problems import Unprocessable
@@ -105,14 +106,7 @@ def _refuse_unknown(dataset: Dataset, names: Iterable[str], *, paged: bool) -> N
         *(["search"] if dataset.search else []),
         *(PAGING if paged else ()),
     ]
-    for name in names:
-        if name not in there:
-            raise Unprocessable(
-                "filter_unknown",
-                f"{name[:100]!r} is no parameter of the records of {dataset.name!r}",
-                hint=f"there are: {', '.join(there)}",
-                parameters=there,
-            )
+    refuse_unknown(names, there, of=f"the records of {dataset.name!r}")
 
 
 def _condition(name: str, column: Column, operator: Operator, values: Sequence[str]) -> Condition:
