@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+TESTERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -29,8 +30,8 @@ run-rabbitmq: $(VENV)/.installed ## The same as four processes on a private Rabb
 demo: $(VENV)/.installed ## The same as run, but end by itself; fails unless every sample ended as it must
 	@$(BIN)/penstock up --port $(PORT) --exit-when-done
 
-test: $(VENV)/.installed-dev ## Run all tests on real servers (ARGS="-k books" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed-dev ## Run all tests on real servers (ARGS="-k books" for some, TESTERS=0 in one process)
+	@$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-deploy: $(VENV)/.installed-dev ## Build the images, start deploy/compose.yaml and test it (needs Docker; some minutes)
 	@PENSTOCK_TEST_DEPLOY=yes $(BIN)/python -m pytest tests/deploy $(ARGS)

@@ -1,4 +1,7 @@
-"""Query parameters of lists. A filter with a typing error would list everything, and look as if it had filtered."""
+"""Query parameters of lists. A filter with a typing error would list everything, and look as if it had filtered.
+
+Streams take any: some clients add what they resume by to the address.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -27,7 +30,7 @@ def refuse_unknown(given: Iterable[str], there: Sequence[str], *, of: str) -> No
 
 
 async def only_known(request: Request) -> None:
-    """A dependency of a route that takes the parameters it declares itself, and no others.
+    """A dependency of a route that takes the parameters it declares itself, and no others. To come behind the token's.
 
     Raises:
         Unprocessable: `filter_unknown`.

@@ -176,7 +176,7 @@ class RecordReplied(EventData):
 class RecordsChanged(EventData):
     """Records of one dataset were created or updated, in one transaction: by a slice of an import, or by an edit.
 
-    Which ones is in `processor.changes_v1`, of `import_id`, `slice` and `dataset`; or in `processor.edits_v1`, of `edit_id`.
+    Which ones is in `processor.changes`, of `import_id`, `slice` and `dataset`; or in `processor.edits`, of `edit_id`.
     Where an import also changes another dataset (a sale creates products and lowers their stock), that is an event of
     its own, of the same import and slice.
 
@@ -197,7 +197,7 @@ class RecordsChanged(EventData):
 class RecordsDeleted(EventData):
     """Records were deleted by an edit: `deleted` of them; all that the tenant had in the dataset, if `whole_dataset`.
 
-    The one that was deleted by itself is in `processor.edits_v1`, of `edit_id`.
+    The one that was deleted by itself is in `processor.edits`, of `edit_id`.
 
     Attributes:
         record_id: Its `id`.

@@ -102,7 +102,9 @@ async def test_a_failed_statement_is_told_without_its_parameters(database_url, j
     assert "swordfish" not in json.dumps(line)
 
 
-async def test_the_level_is_kept_and_libraries_are_quieter(json_lines):
+async def test_the_level_is_kept_and_libraries_are_quieter(json_lines, monkeypatch):
+    # A uvicorn without an access log, which other tests have run in this process, leaves it cut off.
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)
     written = json_lines()
     logs.get_logger("ours").debug("too.much")
     for noisy in ("uvicorn.access", "httpx", "aio_pika", "alembic", "penstock.bus"):

@@ -269,6 +269,7 @@ async def test_a_record_that_an_import_has_for_long_is_told_to_be_busy(mill, ask
     monkeypatch.setattr(editor, "WAITING_SECONDS", 0.1)
     monkeypatch.setattr(editor, "WAITING_FOR_SLICES_SECONDS", 0.1)
     monkeypatch.setattr(editor, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(editor, "IN_LINE_SECONDS", 0.1)
     await ask(RecordCreate, values=BOLT)
     other = await asyncpg.connect(mill.database_url)
     async with row_held(other):
@@ -298,6 +299,29 @@ async def test_who_waits_for_an_import_keeps_no_other_tenant_waiting(mill, ask, 
         await importing.close()
         await soon(lambda: ask.reply(deletions[-1].data.edit_id))
     await bus.stop()
+
+
+async def test_to_delete_all_keeps_its_place_behind_several_imports(mill, ask, monkeypatch):
+    """Two imports load slices in turn: whoever is in line for less than one never comes to its front."""
+    monkeypatch.setattr(editor, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(editor, "WAITING_FOR_SLICES_SECONDS", 3.0)
+    await ask(RecordCreate, values=BOLT)
+    importing = [await asyncpg.connect(mill.database_url) for _ in "ab"]
+
+    async def load(session):
+        while True:
+            async with session.transaction():
+                await session.execute("SELECT pg_advisory_xact_lock($1)", load_key("acme", "products"))
+                await session.execute("SELECT pg_sleep(0.2)")
+
+    loading = [asyncio.create_task(load(session)) for session in importing]
+    await asyncio.sleep(0.3)
+    assert (await ask(RecordsDeleteAll)).deleted == 1
+    for task in loading:
+        task.cancel()
+    await asyncio.gather(*loading, return_exceptions=True)
+    for session in importing:
+        await session.close()
 
 
 @asynccontextmanager

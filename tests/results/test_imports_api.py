@@ -57,6 +57,8 @@ async def test_a_filter_that_there_is_not_is_refused(results: Results, database:
     answer = await results.get(path, params={"staus": "failed", "limit": "1"})
     assert (answer.status_code, answer.json()["code"]) == (422, "filter_unknown")
     assert {"status", "limit", "cursor", "total"} <= set(answer.json()["parameters"])
+    nobody = await results.client.get(f"/api/v1{path}", params={"staus": "failed"})
+    assert nobody.status_code == 401
 
 
 async def test_progress_that_overtakes_the_upload_is_shown(

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy.exc import DBAPIError
@@ -20,10 +22,13 @@ from shared.platform.logs import get_logger
 # For a lock: what a slice takes. An import that is applied all at once may have it for minutes, and whoever waits keeps a
 # worker from all other tenants' edits: so it goes to the end of the queue, and tries again.
 LOCK_SECONDS = 0.5
+# To delete all waits in line with the slices of the imports that are being loaded, whose end it would never come to if it
+# gave up its place each time. One at a time does so in a process: a worker is all that this takes.
+IN_LINE_SECONDS = 10.0
 LATER_SECONDS = 0.2  # the bus looks once a second
 # Who asks waits 5 s for one record, and 40 s for all to be deleted: tried again for less, so that it hears why.
 WAITING_SECONDS = 2.5
-WAITING_FOR_SLICES_SECONDS = 30.0
+WAITING_FOR_SLICES_SECONDS = 25.0
 COLLISION_ATTEMPTS = 5
 
 log = get_logger(__name__)
@@ -39,6 +44,7 @@ class Editor:
     def __init__(self, engine: AsyncEngine, bus: Bus) -> None:
         self._engine = engine
         self._bus = bus
+        self._in_line = asyncio.Semaphore()
 
     async def handle(self, command: AnyEvent) -> None:
         """Do what the command asks for, and reply; nothing, if nobody waits for it.
@@ -61,8 +67,8 @@ class Editor:
     async def _attempt(self, command: AnyEvent) -> Edited:
         for attempt in range(1, COLLISION_ATTEMPTS + 1):
             try:
-                async with self._engine.begin() as connection:
-                    return await self._decided(connection, command)
+                async with self._patience(command) as seconds, self._engine.begin() as connection:
+                    return await self._decided(connection, command, lock_seconds=seconds)
             except DBAPIError as error:
                 state = sqlstate_of(error)
                 if state == LOCK_NOT_AVAILABLE:
@@ -75,10 +81,21 @@ class Editor:
                 await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
         raise AssertionError("unreachable")
 
-    async def _decided(self, connection: AsyncConnection, command: AnyEvent) -> Edited:
+    @asynccontextmanager
+    async def _patience(self, command: AnyEvent) -> AsyncIterator[float]:
+        """For how many seconds the block is to wait for a lock."""
+        if not isinstance(command.data, RecordsDeleteAll) or self._in_line.locked():
+            yield LOCK_SECONDS
+            return
+        async with self._in_line:
+            yield IN_LINE_SECONDS
+
+    async def _decided(
+        self, connection: AsyncConnection, command: AnyEvent, *, lock_seconds: float
+    ) -> Edited:
         """The change, unless nobody waits for it; then the reply, its place in `edits` and its event, if nobody has left."""
         edit_id, locks = command.data.edit_id, edit_locks(command.data.edit_id)
-        if not await repository.begin(connection, edit_id, locks, seconds=LOCK_SECONDS):
+        if not await repository.begin(connection, edit_id, locks, seconds=lock_seconds):
             raise NobodyWaits
         edited = await edit(connection, command)
         await self._keep(connection, command, edited)

@@ -1,7 +1,4 @@
-"""Edits of records: what they changed, kept; and the replies to those who asked for them, kept while they may be read.
-
-What edits and imports did is shown to the notifier, whose events tell of it by its id.
-"""
+"""Edits of records: what they changed, kept; and the replies to those who asked for them, kept while they may be read."""
 
 from alembic import op
 
@@ -9,8 +6,6 @@ revision = "processor_0005"
 down_revision = "processor_0004"
 
 SHOWN = "tenant, edit_id, outcome, record, etag, deleted, problem"
-EDITS = "tenant, edit_id, dataset, action, key, records, before, requested_by, edited_at"
-CHANGES = "import_id, dataset, slice, kind, first_row, row_numbers, keys, before"
 
 
 def upgrade() -> None:
@@ -23,7 +18,6 @@ def upgrade() -> None:
         """)
     op.execute("CREATE POLICY all_tenants ON processor.replies FOR SELECT TO penstock_results USING (true)")
     _contract()
-    _contract_with_notifier()
 
 
 def _edits() -> None:
@@ -81,28 +75,3 @@ def _contract() -> None:
     """)
     op.execute(f"GRANT SELECT ({SHOWN}) ON processor.replies TO {readers}")
     op.execute(f"GRANT SELECT ON processor.replies_v1 TO {readers}")
-
-
-def _contract_with_notifier() -> None:
-    readers = "penstock_notifier, penstock_notifier_tenant"
-    op.execute(f"""
-        CREATE VIEW processor.edits_v1 WITH (security_invoker = true) AS
-        SELECT {EDITS} FROM processor.edits
-    """)
-    op.execute(f"""
-        CREATE VIEW processor.changes_v1 WITH (security_invoker = true) AS
-        SELECT i.tenant, {", ".join(f"c.{name}" for name in CHANGES.split(", "))}
-        FROM processor.changes c JOIN processor.imports i USING (import_id)
-    """)
-    op.execute(f"GRANT USAGE ON SCHEMA processor TO {readers}")
-    for table, columns in (("edits", EDITS), ("changes", CHANGES), ("imports", "tenant, import_id")):
-        op.execute(f"GRANT SELECT ({columns}) ON processor.{table} TO {readers}")
-    for table in ("edits", "imports"):
-        op.execute(f"""
-            CREATE POLICY all_tenants_for_notifier ON processor.{table} FOR SELECT TO penstock_notifier USING (true)
-        """)
-    for view in ("edits_v1", "changes_v1"):
-        op.execute(
-            f"COMMENT ON VIEW processor.{view} IS 'Contract with notifier; change it only by adding columns'"
-        )
-        op.execute(f"GRANT SELECT ON processor.{view} TO {readers}")

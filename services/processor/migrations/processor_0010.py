@@ -1,7 +1,7 @@
 """The records that are there already are marked: the processor indexes their words, some 20,000 a second.
 
-It takes 2 s for a million, on two cores, and nothing waits for it. Whatever is loaded since processor_0006 was committed is marked in processor.changes, and all that was
-loaded before is seen here.
+It takes 2 s for a million, on two cores, and nothing waits for it. Whatever is loaded since processor_0006 was committed is
+marked by who loads it, and all that was loaded before is seen here.
 """
 
 from alembic import op

@@ -37,7 +37,7 @@ def errors_router(engine: AsyncEngine, auth: Authenticator, objects: Objects) ->
         "/{import_id}/errors",
         summary="The row errors of an import, in file order",
         responses=problem_responses(401, 403, 404, 422, 503),
-        dependencies=[Depends(only_known)],
+        dependencies=[reader, Depends(only_known)],
     )
     async def list_row_errors(
         *,

@@ -83,7 +83,7 @@ def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches) -
         "",
         summary="List imports, newest first",
         responses=problem_responses(401, 403, 422, 503),
-        dependencies=[Depends(only_known)],
+        dependencies=[reader, Depends(only_known)],
     )
     async def list_imports(
         *,

@@ -19,7 +19,7 @@ from shared.platform.auth.principal import Principal
 from shared.platform.logs import get_logger
 from shared.platform.settings import ApiSettings
 
-CHECK_SECONDS = 60.0  # how long what is open already may outlive an API key that is revoked
+CHECK_SECONDS = 45.0  # what is open already asks some seconds later, and is to end within a minute
 MAX_TOKEN_LENGTH = 8 * 1024  # characters; what issuers make is below 4 KiB, which cookies hold at most
 
 log = get_logger(__name__)
