@@ -62,7 +62,7 @@ async def _rows(connection: AsyncConnection, asked: AskedPage) -> list[AnyRow]:
     """One row more than the page has, if there is one: first records with a value to sort by, then those without."""
     rows: list[AnyRow] = []
     by_words = await _is_by_words(connection, asked)
-    if not by_words and statements.walks_words(asked.listed):
+    if not by_words and (statements.walks_words(asked.listed) or statements.walks_all(asked.listed)):
         await repository.walk(connection)
     after = asked.after
     for part in _parts(asked.listed.order, after):
@@ -78,9 +78,10 @@ async def _is_by_words(connection: AsyncConnection, asked: AskedPage) -> bool:
     """Whether to let the index of words gather what may match: not where that is much, and the page is met on a walk."""
     if not statements.is_by_words(asked.listed):
         return False
-    records, found = await repository.planned(connection, statements.candidates_share(asked.listed))
+    explained = statements.candidates_shares(asked.listed)
+    records, found, gathered = await repository.planned(connection, explained)
     lone = lone_words(asked.listed.dataset, asked.listed.filters)
-    return not is_frequent(records=records, found=found, wanted=asked.limit, lone=lone)
+    return not is_frequent(records=records, found=found, gathered=gathered, wanted=asked.limit, lone=lone)
 
 
 def _parts(order: Order, after: Position | None) -> Sequence[Part]:

@@ -66,11 +66,10 @@ async def row_of(connection: AsyncConnection, statement: Statement) -> AnyRow | 
     return (await connection.execute(clause_of(statement))).one_or_none()
 
 
-async def planned(connection: AsyncConnection, explained: Statement) -> tuple[float, float]:
-    """How many rows the planner expects of each of the two parts of an explained UNION ALL."""
+async def planned(connection: AsyncConnection, explained: Statement) -> Sequence[float]:
+    """How many rows the planner expects of each part of an explained UNION ALL."""
     [[[document]]] = await rows_of(connection, explained)
-    first, second = document["Plan"]["Plans"]
-    return first["Plan Rows"], second["Plan Rows"]
+    return [part["Plan Rows"] for part in document["Plan"]["Plans"]]
 
 
 def clause_of(statement: Statement) -> TextClause:

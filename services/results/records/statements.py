@@ -14,7 +14,7 @@ from services.results.records.candidates import (
     candidates,
     has_words_sql,
     recheck,
-    share,
+    shares,
     walked_candidates,
     words_query,
 )
@@ -84,12 +84,24 @@ def walks_words(listed: Listed) -> bool:
     return listed.order.column is None and is_by_words(listed)
 
 
-def candidates_share(listed: Listed) -> Statement:
-    """What to have explained to know how many the candidates are (`candidates.share`)."""
+def walks_all(listed: Listed) -> bool:
+    """Whether records are tested one after the other in the order of keys, with nothing else that an index could tell.
+
+    The planner takes what tests them for as good as nothing: it would sort all that lie behind the page before.
+    """
+    conditions, search = listed.filters.conditions, listed.filters.search
+    return (
+        listed.order.column is None
+        and not any(is_foreseen(condition) for condition in conditions)
+        and bool(conditions or search is not None)
+    )
+
+
+def candidates_shares(listed: Listed) -> Statement:
+    """What to have explained to know how many the candidates are (`candidates.shares`)."""
     statement = Statement()
     tenant = statement.parameter(listed.tenant, "string")
-    query = words_query(listed.dataset, listed.filters, tenant, statement) or ""
-    statement.sql = f"EXPLAIN (FORMAT JSON) {share(listed.dataset, query)}"
+    statement.sql = f"EXPLAIN (FORMAT JSON) {shares(listed.dataset, listed.filters, tenant, statement)}"
     return statement
 
 

@@ -271,6 +271,10 @@ class Dataset(_Declared):
             raise ValueError(f"{name!r} is no column that files of {self.name!r} bring")
         return field
 
+    def __hash__(self) -> int:
+        """By the name alone: much is remembered of a dataset, and looked up in each request."""
+        return hash(self.name)
+
     @property
     def table(self) -> str:
         """The table of its records in schema `data`."""
