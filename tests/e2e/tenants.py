@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import httpx
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from penstock.registry import MIGRATIONS, NAMES, build
 from shared.contracts.datasets import datasets
@@ -127,12 +127,17 @@ async def two_tenants(environment: dict[str, str]) -> AsyncIterator[World]:
 
 
 def _left_alone(app: FastAPI) -> ASGIApp:
-    """`app`, whose endless stream is left after a while, as by a client that has heard enough."""
+    """`app`, whose endless stream is left a while after it has begun, as by a client that has heard enough."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_for_a_while(message: Message) -> None:
+            await send(message)
+            if scope.get("path") == ENDLESS and message["type"] == "http.response.start":
+                limit.reschedule(asyncio.get_running_loop().time() + 0.5)
+
         try:
-            async with asyncio.timeout(0.5 if scope.get("path") == ENDLESS else None):
-                await app(scope, receive, send)
+            async with asyncio.timeout(None) as limit:
+                await app(scope, receive, send_for_a_while)
         except TimeoutError:
             await send({"type": "http.response.body", "body": b""})
 
