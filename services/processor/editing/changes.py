@@ -93,13 +93,7 @@ async def _create(connection: AsyncConnection, dataset: Dataset, command: Event[
             id=taken,
             links={"record": record_path(dataset, written.key)},
         )
-    told = RecordsChanged(
-        dataset=dataset.name,
-        created=1,
-        updated=0,
-        edit_id=command.data.edit_id,
-        record_id=record_id(dataset, written.key),
-    )
+    told = _told(command, dataset, written.key, created=1)
     return Edited("created", stored, key=written.key, records=1, told=told)
 
 
@@ -122,14 +116,20 @@ async def _changed(
     stored = await repository.change(connection, dataset, command.tenant, written)
     if stored is None:
         return Edited("unchanged", before, key=written.key)
-    told = RecordsChanged(
-        dataset=dataset.name,
-        created=0,
-        updated=1,
-        edit_id=command.data.edit_id,
-        record_id=record_id(dataset, written.key),
-    )
+    told = _told(command, dataset, written.key, updated=1)
     return Edited("updated", stored, before=before.row, key=written.key, records=1, told=told)
+
+
+def _told(
+    command: Event[Any], dataset: Dataset, key: str, *, created: int = 0, updated: int = 0
+) -> RecordsChanged:
+    return RecordsChanged(
+        dataset=dataset.name,
+        created=created,
+        updated=updated,
+        edit_id=command.data.edit_id,
+        record_id=record_id(dataset, key),
+    )
 
 
 async def _delete(connection: AsyncConnection, dataset: Dataset, command: Event[RecordDelete]) -> Edited:

@@ -89,12 +89,8 @@ def walks_all(listed: Listed) -> bool:
 
     The planner takes what tests them for as good as nothing: it would sort all that lie behind the page before.
     """
-    conditions, search = listed.filters.conditions, listed.filters.search
-    return (
-        listed.order.column is None
-        and not any(is_foreseen(condition) for condition in conditions)
-        and bool(conditions or search is not None)
-    )
+    conditions = listed.filters.conditions
+    return listed.order.column is None and bool(conditions) and not any(map(is_foreseen, conditions))
 
 
 def candidates_shares(listed: Listed) -> Statement:
