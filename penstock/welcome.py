@@ -116,10 +116,16 @@ Penstock is up at {url} - stop it with Ctrl-C
             kept in {home.token_file} (tenant {DEMO_TENANT}, scope admin, for a year)
   data      {home.path}{elsewhere}
   logs      warnings come here, everything with PENSTOCK_LOG_LEVEL=info; PostgreSQL's are {home.path}/postgres.log
-
+{_about_webhooks()}
   try       curl -H "Authorization: Bearer $(cat {token_file})" {url}/api/v1/imports
             {_command()} import FILE --dataset books{other_url}
 """
+
+
+def _about_webhooks() -> str:
+    if os.environ.get("PENSTOCK_WEBHOOK_ALLOW_PRIVATE") != "true":
+        return ""
+    return "  webhooks  may go to this machine and to private addresses; PENSTOCK_WEBHOOK_ALLOW_PRIVATE=false forbids it\n"
 
 
 def _command() -> str:

@@ -3,10 +3,12 @@
 from fastapi import APIRouter
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.notifier.api_investigations import investigations_router
-from services.notifier.api_webhooks import webhooks_router
-from services.notifier.guard import Resolve
-from services.notifier.logbook import Publish
+from services.notifier.deliveries.api import deliveries_router
+from services.notifier.delivery.worker import DeliveryWorker
+from services.notifier.endpoints.api import webhooks_router
+from services.notifier.investigations.api import investigations_router
+from services.notifier.investigations.logbook import Publish
+from services.notifier.targets.guard import Guard
 from shared.platform.auth import Authenticator
 
 
@@ -15,13 +17,19 @@ def router(
     authenticator: Authenticator,
     *,
     publish: Publish,
-    allow_private: bool,
-    resolve: Resolve,
+    guard: Guard,
+    worker: DeliveryWorker,
+    retention_days: int,
 ) -> APIRouter:
-    """All routes of the notifier. `allow_private`: webhooks may go to private addresses."""
+    """All routes of the notifier.
+
+    Args:
+        guard: Judges where webhooks may go.
+        worker: Sends deliveries.
+        retention_days: For how long these are kept.
+    """
     routes = APIRouter(prefix="/api/v1")
-    routes.include_router(
-        webhooks_router(engine, authenticator, allow_private=allow_private, resolve=resolve)
-    )
+    routes.include_router(webhooks_router(engine, authenticator, guard=guard, wake=worker.wake))
+    routes.include_router(deliveries_router(engine, authenticator, worker, retention_days=retention_days))
     routes.include_router(investigations_router(engine, authenticator, publish=publish))
     return routes

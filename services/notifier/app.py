@@ -2,13 +2,17 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 from services.notifier.api import router
 from services.notifier.consumer import subscription
-from services.notifier.delivery import DeliveryWorker
-from services.notifier.guard import Resolver
-from services.notifier.sender import Sender
+from services.notifier.deliveries.retention import Retention
+from services.notifier.delivery.sender import Sender
+from services.notifier.delivery.worker import DeliveryWorker
+from services.notifier.endpoints.described import webhook_events
 from services.notifier.settings import Settings
+from services.notifier.targets.guard import Guard
+from services.notifier.targets.resolver import Resolver
 from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for
@@ -29,25 +33,31 @@ def build(stopping: Stopping) -> Service:
         bus_url=settings.bus_url,
         stop_seconds=settings.stop_seconds,
     )
-    resolver = Resolver()
+    guard = Guard(settings.targets, Resolver(settings.webhook_nameservers))
     worker = DeliveryWorker(
         engine,
-        Sender(allow_private=settings.webhook_allow_private, resolve=resolver),
+        Sender(guard),
         stopping,
         owner=bus.presence.instance,
+        publish=bus.publish,
         retry_scale=settings.webhook_retry_scale,
     )
-    bus.subscribe(subscription(engine, publish=bus.publish, wake=worker.wake))
+    days = settings.webhook_retention_days
+    retention = Retention(engine, stopping, days=days)
+    bus.subscribe(subscription(engine, publish=bus.publish, wake=worker.wake, retention=timedelta(days=days)))
     authenticator = authenticator_of(settings, engine)
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(engine.dispose)
+            stack.push_async_callback(guard.close)
             await bus.start()
             stack.push_async_callback(bus.stop)
             worker.start()
             stack.push_async_callback(worker.stop, settings.stop_seconds * DELIVERY_SHARE)
+            retention.start()
+            stack.push_async_callback(retention.stop)
             yield
 
     async def checks() -> Sequence[Check]:
@@ -57,7 +67,8 @@ def build(stopping: Stopping) -> Service:
         engine,
         authenticator,
         publish=bus.publish,
-        allow_private=settings.webhook_allow_private,
-        resolve=resolver,
+        guard=guard,
+        worker=worker,
+        retention_days=days,
     )
-    return Service("notifier", lifespan, checks, routes)
+    return Service("notifier", lifespan, checks, routes, webhooks=webhook_events())

@@ -31,10 +31,52 @@ endpoints = Table(
     Column("tenant", Text, nullable=False),
     Column("url", Text, nullable=False),
     Column("event_types", ARRAY(Text), nullable=False),
+    Column("datasets", ARRAY(Text)),
     Column("description", Text),
+    Column("headers", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("rate_limit", Integer),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
     Column("disabled_reason", Text),
+    Column("disabled_at", DateTime(timezone=True)),
     Column("secret", Text, nullable=False),
+    Column("private_key", Text),
+    Column("last_sequence", BigInteger, nullable=False, server_default=text("0")),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+retired_secrets = Table(
+    "retired_secrets",
+    metadata,
+    Column("endpoint_id", ForeignKey(endpoints.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("secret", Text, primary_key=True),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+
+endpoint_health = Table(
+    "endpoint_health",
+    metadata,
+    Column("endpoint_id", ForeignKey(endpoints.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("failures", Integer, nullable=False, server_default=text("0")),
+    Column("failing_since", DateTime(timezone=True)),
+    Column("last_failure_at", DateTime(timezone=True)),
+    Column("warned_percent", SmallInteger, nullable=False, server_default=text("0")),
+    Column("opened", Integer, nullable=False, server_default=text("0")),
+    Column("probe_at", DateTime(timezone=True)),
+    Column("paced_to", DateTime(timezone=True)),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=func.uuidv7()),
+    Column("tenant", Text, nullable=False),
+    Column("event_id", Uuid, nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
@@ -44,11 +86,17 @@ deliveries = Table(
     Column("id", Uuid, primary_key=True, server_default=func.uuidv7()),
     Column("tenant", Text, nullable=False),
     Column("endpoint_id", ForeignKey(endpoints.c.id, ondelete="CASCADE"), nullable=False),
+    Column("message_id", ForeignKey(messages.c.id)),
     Column("event_id", Uuid, nullable=False),
     Column("event_type", Text, nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("body", LargeBinary),
+    Column("sequence", BigInteger),
+    Column("ordered_by", Uuid),
+    Column("held", Boolean, nullable=False, server_default=text("false")),
     Column("status", Text, nullable=False, server_default=text("'pending'")),
     Column("attempts_made", Integer, nullable=False, server_default=text("0")),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("test", Boolean, nullable=False, server_default=text("false")),
     Column("next_attempt_at", DateTime(timezone=True), server_default=func.now()),
     Column("lease_owner", BigInteger),
     Column("leased_until", DateTime(timezone=True)),
@@ -66,6 +114,16 @@ attempts = Table(
     Column("response_status", SmallInteger),
     Column("response_body", Text),
     Column("error", Text),
+)
+
+expansions = Table(
+    "expansions",
+    metadata,
+    Column("import_id", Uuid, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("changes", Integer, nullable=False, server_default=text("0")),
+    Column("batches", Integer, nullable=False, server_default=text("0")),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
 investigations = Table(
@@ -109,4 +167,19 @@ investigation_events = Table(
     Column("summary", Text),
     Column("file", JSONB(none_as_null=True)),
     Column("extra", JSONB(none_as_null=True)),
+)
+
+# What imports did to records, as the processor shows it: of each slice, up to 5,000 records of a dataset in a row.
+changes = Table(
+    "changes_v1",
+    MetaData(),
+    Column("tenant", Text),
+    Column("import_id", Uuid),
+    Column("dataset", Text),
+    Column("slice", Integer),
+    Column("kind", Text),
+    Column("first_row", BigInteger),
+    Column("row_numbers", ARRAY(BigInteger)),
+    Column("keys", ARRAY(Text)),
+    schema="processor",
 )

@@ -306,6 +306,46 @@ class InvestigationOpened(EventData):
     opened_at: datetime
 
 
+class EndpointFailing(EventData):
+    """A webhook endpoint has answered nothing but failures for `percent` of the time after which it is disabled.
+
+    Attributes:
+        description: What its owner says of it.
+        failures: Failed attempts in a row.
+        response_status, error: Of the last of them; either may be None.
+    """
+
+    type = "endpoint.failing"
+    endpoint_id: UUID
+    url: str
+    description: str | None
+    percent: int
+    failures: int
+    failing_since: datetime
+    disabled_at: datetime
+    response_status: int | None
+    error: str | None
+
+
+class EndpointDisabled(EventData):
+    """A webhook endpoint is sent nothing more, until somebody enables it.
+
+    Attributes:
+        reason: `failing`: nothing but failures for 5 days. `gone`: it answered 410.
+    """
+
+    type = "endpoint.disabled"
+    endpoint_id: UUID
+    url: str
+    description: str | None
+    reason: Literal["failing", "gone"]
+    failures: int
+    failing_since: datetime
+    disabled_at: datetime
+    response_status: int | None
+    error: str | None
+
+
 EVENTS: dict[str, type[EventData]] = {
     data.type: data
     for data in (
@@ -328,6 +368,8 @@ EVENTS: dict[str, type[EventData]] = {
         RecordsChanged,
         RecordsDeleted,
         InvestigationOpened,
+        EndpointFailing,
+        EndpointDisabled,
     )
 }
 

@@ -45,8 +45,10 @@ NOTIFIER_EVENTS = Queue(
         {
             *("import.completed", "import.failed", "import.cancelled"),
             *("records.changed", "records.deleted", "investigation.opened"),
+            *("endpoint.failing", "endpoint.disabled"),
         }
     ),
+    workers=4,  # one may be making the messages of a slice, for a second or two
 )
 
 QUEUES = (

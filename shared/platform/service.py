@@ -48,6 +48,7 @@ class Service:
         lifespan: Entered before the first request, left after the last one.
         checks: What readiness asks.
         streams: Paths whose request bodies are streamed; all others are limited. `/a/*` is `/a` and all below.
+        webhooks: Requests that it makes itself, of its users, for the section `webhooks` of the OpenAPI description.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Service:
     checks: Checks
     router: APIRouter = field(default_factory=APIRouter)
     streams: frozenset[str] = frozenset()
+    webhooks: APIRouter = field(default_factory=APIRouter)
 
 
 @asynccontextmanager
@@ -113,6 +115,7 @@ def compose(
     add_docs(app)
     for service in services:
         app.include_router(service.router)
+        app.webhooks.routes.extend(service.webhooks.routes)
     app.include_router(health_router({service.name: service.checks for service in services}))
     description = cache(lambda: described(app))
     app.openapi = description  # type: ignore[method-assign]  # as FastAPI's manual has it

@@ -74,3 +74,16 @@ def test_a_terminal_that_cannot_be_written_to_ends_a_demo_too(
 
     assert sent == [(os.getpid(), signal.SIGTERM)]
     assert shown.exit_code == 1
+
+
+def test_that_webhooks_may_go_to_private_addresses_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(welcome, "PenstockClient", ReadyClient)
+    for value, lines in (("true", 1), ("false", 0)):
+        monkeypatch.setenv("PENSTOCK_WEBHOOK_ALLOW_PRIVATE", value)
+        output = StringIO()
+        Welcome(
+            Options(samples=False), Home(tmp_path), "token", Console(file=output), begun_before=False
+        )._run()
+        assert output.getvalue().count("PENSTOCK_WEBHOOK_ALLOW_PRIVATE=false forbids it") == lines

@@ -12,7 +12,7 @@ import schemathesis
 
 KNOWN = json.loads(os.environ["PENSTOCK_KNOWN"])  # by the name of a path parameter
 HEADER = b"title,author,isbn,publication_year\n"
-WEBHOOK = {"url": "http://127.0.0.1:9/hook", "event_types": ["import.*"]}
+WEBHOOK = {"url": "http://127.0.0.1:61009/hook", "event_types": ["import.*"]}
 EVENT = {"stage": "load_ftp", "reason": "file_missing"}
 
 _numbers = count()
@@ -53,6 +53,22 @@ def a_tus_request(case):
 
 def a_webhook(case):
     case.body = dict(WEBHOOK)
+
+
+def another_description(case):
+    case.body = {"description": "Shop", "headers": {"Authorization": "Bearer 1"}, "signature": "ed25519"}
+
+
+def a_rotation(case):
+    case.body = {"overlap_hours": 0}
+
+
+def a_test(case):
+    case.body = {"event_type": "product.updated"}
+
+
+def a_replay(case):
+    case.body = {"since": "2026-01-01", "dry_run": next(_numbers) % 2 == 0}
 
 
 def an_event(case):
@@ -101,7 +117,14 @@ MEANT = {
     "GET /api/v1/imports/{import_id}/receipt": as_it_is,
     "POST /api/v1/webhooks": a_webhook,
     "GET /api/v1/webhooks/{webhook_id}": as_it_is,
+    "PATCH /api/v1/webhooks/{webhook_id}": another_description,
+    "GET /api/v1/webhooks/{webhook_id}/secret": as_it_is,
+    "POST /api/v1/webhooks/{webhook_id}/rotate-secret": a_rotation,
     "GET /api/v1/webhooks/{webhook_id}/deliveries": a_first_page,
+    "GET /api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}": as_it_is,
+    "POST /api/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/retry": as_it_is,
+    "POST /api/v1/webhooks/{webhook_id}/test": a_test,
+    "POST /api/v1/webhooks/{webhook_id}/replay": a_replay,
     "POST /api/v1/investigation-events": an_event,
     "POST /api/v1/records/books": a_new_record,
     "PUT /api/v1/records/books/{record_id}": the_record,

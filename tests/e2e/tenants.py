@@ -164,6 +164,8 @@ async def _settle_in(world: World, tenant: Tenant, hook: str) -> None:
     webhook = {"url": hook, "event_types": ["import.*"], "description": f"of {tenant.name}"}
     created = await _made(world, tenant, "/api/v1/webhooks", json=webhook)
     tenant.owns("webhook_id", created["id"])
+    rotated = await world.call(tenant, "POST", f"/api/v1/webhooks/{created['id']}/rotate-secret")
+    tenant.marks |= {created["secret"], rotated.json()["secret"]}
     logged = await _made(world, tenant, "/api/v1/investigation-events", json=tenant.event)
     tenant.owns("investigation_id", logged["investigation_id"])
     key = await _made(world, tenant, "/api/v1/api-keys", json={"name": tenant.name, "scopes": ["admin"]})
@@ -234,6 +236,11 @@ async def _be_busy(database: Database, tenant: Tenant) -> None:
         tenant.name,
     )
     await database.execute("INSERT INTO upload.tenant_limits VALUES ($1, 1000, 1000)", tenant.name)
+    await database.execute(
+        "INSERT INTO notifier.endpoint_health (endpoint_id, tenant) SELECT id, tenant FROM notifier.endpoints"
+        " WHERE tenant = $1",
+        tenant.name,
+    )
     await database.execute(  # their files have one slice
         "INSERT INTO processor.slice_starts SELECT import_id, 1, 100, 2 FROM processor.imports WHERE tenant = $1",
         tenant.name,

@@ -44,7 +44,8 @@ async def known(stack, tmp_path):
     file = tmp_path / "books.csv"
     file.write_bytes(BOOKS)
     imported = await stack.finished((await stack.upload(file, "books"))["id"])
-    webhook = await stack.webhook("http://127.0.0.1:9/hook", "import.*")
+    webhook = await stack.webhook("http://127.0.0.1:61009/hook", "import.*")
+    delivery = await stack.post(f"/webhooks/{webhook['id']}/test", {})
     logged = await stack.post("/investigation-events", {"stage": "load_ftp", "reason": "file_missing"})
     key = await stack.post("/api-keys", {"name": "known", "scopes": ["imports:read"]})
     creation = await stack.http.post(
@@ -59,6 +60,7 @@ async def known(stack, tmp_path):
         "dataset": "books",
         "record_id": record["id"],
         "webhook_id": webhook["id"],
+        "delivery_id": delivery.json()["id"],
         "investigation_id": logged.json()["investigation_id"],
         "key_id": key.json()["id"],
         "upload_id": creation.headers["location"].rpartition("/")[2],

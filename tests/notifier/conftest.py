@@ -1,7 +1,7 @@
 """The notifier as it runs, the processor's end of the bus, and callers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,14 +10,22 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
+from services.notifier.api import router
 from services.notifier.app import build
+from services.notifier.delivery.sender import Sender
+from services.notifier.delivery.worker import DeliveryWorker
+from services.notifier.endpoints.api import webhooks_router
+from services.notifier.settings import Settings
+from services.notifier.targets.guard import Guard
+from services.notifier.targets.resolver import Resolver
 from shared.contracts.events import AnyEvent
-from shared.platform.auth import create_jwt
+from shared.platform.auth import authenticator_of, create_jwt
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for
-from shared.platform.service import Stopping, compose
+from shared.platform.health import Check
+from shared.platform.service import Service, Stopping, compose
 
 SCOPES = ("webhooks:admin", "investigations:read", "investigations:write")
 
@@ -59,7 +67,41 @@ def fast_retries(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -
 
 @asynccontextmanager
 async def running(environment: dict[str, str]) -> AsyncIterator[Notifier]:
-    app = compose([build(Stopping())])
+    async with serving(compose([build(Stopping())]), environment) as service:
+        yield service
+
+
+@asynccontextmanager
+async def endpoints_alone(environment: dict[str, str]) -> AsyncIterator[Notifier]:
+    """The routes of endpoints, with nothing behind them that sends: only requests change what they show."""
+    settings = Settings()
+    engine = engine_for(settings.database_url, "notifier", pool_size=5)
+    guard = Guard(settings.targets, Resolver(settings.webhook_nameservers))
+    woken: list[None] = []
+    routes = APIRouter(prefix="/api/v1")
+    routes.include_router(
+        webhooks_router(
+            engine, authenticator_of(settings, engine), guard=guard, wake=lambda: woken.append(None)
+        )
+    )
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        yield
+        await guard.close()
+        await engine.dispose()
+
+    async def checks() -> Sequence[Check]:
+        return []
+
+    app = compose([Service("notifier", lifespan, checks, routes)])
+    app.state.woken = woken
+    async with serving(app, environment) as service:
+        yield service
+
+
+@asynccontextmanager
+async def serving(app: FastAPI, environment: dict[str, str]) -> AsyncIterator[Notifier]:
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://notifier") as client:
@@ -69,6 +111,40 @@ async def running(environment: dict[str, str]) -> AsyncIterator[Notifier]:
 @pytest.fixture
 async def notifier(environment: dict[str, str]) -> AsyncIterator[Notifier]:
     async with running(environment) as service:
+        yield service
+
+
+@pytest.fixture
+async def edge(environment: dict[str, str]) -> AsyncIterator[Notifier]:
+    async with endpoints_alone(environment) as service:
+        yield service
+
+
+@pytest.fixture
+async def resting(environment: dict[str, str], database_url: str) -> AsyncIterator[Notifier]:
+    """All routes, with a worker behind them that does not run: only requests change what they show."""
+    settings = Settings()
+    engine = engine_for(database_url, "notifier", pool_size=5)
+    bus = Bus("notifier", database_url=database_url)
+    guard = Guard(settings.targets, Resolver(settings.webhook_nameservers))
+    worker = DeliveryWorker(engine, Sender(guard), Stopping(), owner=0, publish=bus.publish)
+    woken: list[None] = []
+    worker.wake = lambda: woken.append(None)  # type: ignore[method-assign]
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        yield
+        await guard.close()
+        await engine.dispose()
+
+    async def checks() -> Sequence[Check]:
+        return []
+
+    auth = authenticator_of(settings, engine)
+    routes = router(engine, auth, publish=bus.publish, guard=guard, worker=worker, retention_days=30)
+    app = compose([Service("notifier", lifespan, checks, routes)])
+    app.state.woken = woken
+    async with serving(app, environment) as service:
         yield service
 
 

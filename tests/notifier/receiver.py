@@ -40,11 +40,12 @@ class Received:
 
 @dataclass
 class Receiver:
-    """Answers with `script` in order, then with `then` for ever."""
+    """Answers as `decide` says, if it says anything; else with `script` in order, then with `then` for ever."""
 
     port: int = 0
     script: list[Answer] = field(default_factory=list)
     then: Answer = field(default_factory=Answer)
+    decide: Callable[["Received"], Answer | None] | None = None
     received: list[Received] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
@@ -67,8 +68,10 @@ class Receiver:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
         body = await reader.readexactly(int(headers["content-length"]))
-        self.received.append(Received(head[0].split(" ")[1], headers, body))
-        answer = self.script.pop(0) if self.script else self.then
+        request = Received(head[0].split(" ")[1], headers, body)
+        self.received.append(request)
+        answer = self.decide(request) if self.decide else None
+        answer = answer or (self.script.pop(0) if self.script else self.then)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:

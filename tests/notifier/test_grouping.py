@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.notifier.investigations import fingerprint, from_import, normalised
+from services.notifier.investigations.grouping import fingerprint, from_import, normalised
 from tests.notifier.given import completed, failed
 
 

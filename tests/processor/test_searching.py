@@ -157,6 +157,20 @@ async def test_a_search_is_exact_at_any_moment(mill, readers, monkeypatch, happe
     assert not await mill.database.fetchval("SELECT count(*) FROM processor.unsearched")
 
 
+async def test_what_an_import_brings_again_after_it_was_indexed_is_found_as_it_now_is(mill, readers):
+    content = written(["sku", "name"], [("a", "oak"), ("b", "lamp"), ("a", "elm")])
+    pipeline = mill.pipeline(slice_bytes=8)
+    import_id = await mill.take_on(content, dataset="products")
+    await mill.begin(import_id, pipeline)
+    await index_all(mill.engine)
+    assert await found(readers, "oak") == {"a"}
+    await mill.finish(import_id, pipeline)
+    for _ in "marked", "indexed":
+        assert (await found(readers, "oak"), await found(readers, "elm")) == (set(), {"a"})
+        await index_all(mill.engine)
+    assert await mill.database.fetchval("SELECT count(*) FROM data.unsearched_v1") == 0
+
+
 @pytest.mark.parametrize("name", sorted(datasets()))
 async def test_every_dataset_is_searched_before_and_behind_its_indexing(mill, readers, name):
     content, sought = FILES[name]

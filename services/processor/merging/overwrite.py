@@ -91,12 +91,18 @@ def _load_distinct(dataset: Dataset, columns: list[str], stage: str) -> str:
 
 
 def _merged(dataset: Dataset, columns: list[str], source: str, matched: str) -> str:
-    """The MERGE, and what it changed kept: a row that this import had written before has been kept already."""
+    """The MERGE, and what it changed kept.
+
+    A row that this import had written before has its first change kept already: what is kept is that it now holds
+    something else, for those who were told of it meanwhile.
+    """
     old = ", ".join(f"old.{name} AS old_{name}" for name in columns)
+    differs = f"({of('old', columns)}) IS DISTINCT FROM ({of('new', columns)})"
     created = changes_from("merged WHERE action = 'INSERT'", dataset.name, "'created'")
     updated = changes_from(
         "merged WHERE action = 'UPDATE' AND NOT ours", dataset.name, "'updated'", columns_before(columns)
     )
+    repeated = changes_from("merged WHERE repeated", dataset.name, "'repeated'")
     return f"""
         merged AS (
             MERGE INTO data.{dataset.table} t USING {source} s ON t.tenant = :tenant AND t.key = s.key
@@ -105,5 +111,6 @@ def _merged(dataset: Dataset, columns: list[str], source: str, matched: str) -> 
             WHEN NOT MATCHED THEN INSERT (tenant, key, {", ".join(columns)}, import_id, row_number)
                 VALUES (:tenant, s.key, {of("s", columns)}, :import_id, s.row_number)
             RETURNING merge_action() AS action, s.row_number, s.key,
-                coalesce(old.import_id = :import_id, false) AS ours, {old}
-        ), created AS ({created}), updated AS ({updated})"""
+                coalesce(old.import_id = :import_id, false) AS ours,
+                coalesce(old.import_id = :import_id, false) AND {differs} AS repeated, {old}
+        ), created AS ({created}), updated AS ({updated}), repeated AS ({repeated})"""

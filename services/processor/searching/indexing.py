@@ -33,7 +33,7 @@ _WAITING = text("""
     SELECT tenant, dataset FROM processor.unsearched
     UNION
     SELECT i.tenant, c.dataset FROM processor.changes c JOIN processor.imports i USING (import_id)
-    WHERE NOT c.searched AND c.kind IN ('created', 'updated', 'deleted')
+    WHERE NOT c.searched AND c.kind IN ('created', 'updated', 'repeated', 'deleted')
 """)
 
 # Only a step changes these rows, under its lock: their place (ctid) stays.
@@ -41,7 +41,7 @@ _TAKE_CHANGES = text(f"""
     UPDATE processor.changes SET searched = true
     WHERE ctid = ANY (ARRAY(
         SELECT c.ctid FROM processor.changes c JOIN processor.imports i USING (import_id)
-        WHERE NOT c.searched AND c.kind IN ('created', 'updated', 'deleted')
+        WHERE NOT c.searched AND c.kind IN ('created', 'updated', 'repeated', 'deleted')
             AND i.tenant = :tenant AND c.dataset = :dataset
         LIMIT {CHANGES_AT_ONCE}
     ))

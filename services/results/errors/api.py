@@ -11,11 +11,11 @@ from services.results.downloads import attachment, begun
 from services.results.errors import queries
 from services.results.errors.repository import Filters
 from services.results.errors.resources import ErrorSummary, RowErrorPage, RowErrorStatus
-from services.results.parameters import only_known
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
 from shared.platform.objects import Objects
 from shared.platform.paging import Cursor, Limit, StorableText, Total
+from shared.platform.parameters import only_known
 from shared.platform.tenancy import tenant_reading
 
 MAX_TEXT = 200  # characters to look for

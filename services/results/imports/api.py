@@ -11,14 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.results.datasets.queries import find_dataset
 from services.results.imports import queries
 from services.results.imports.feed import OPEN_SHOWN
-from services.results.imports.filters import Filters, RequestedMoment
+from services.results.imports.filters import Filters
 from services.results.imports.resources import ImportDetail, ImportPage, Status
 from services.results.imports.states import moment_in
 from services.results.imports.stream import QUIET_SECONDS, STREAM_HEADERS, EventStream, Wanted, Watches
-from services.results.parameters import only_known
 from shared.platform.auth import Authenticator, Permit, Principal
 from shared.platform.edge import problem_responses
 from shared.platform.paging import Cursor, Limit, StorableText, Total
+from shared.platform.parameters import RequestedMoment, only_known
 from shared.platform.querying import tenant_querying
 from shared.platform.tenancy import tenant_reading
 

@@ -12,12 +12,12 @@ from typing import Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from services.results.parameters import refuse_unknown
 from services.results.records.columns import Column, Kind, Operator, columns_of
 from shared.contracts.datasets import Dataset
 from shared.contracts.problems import Unprocessable
 from shared.contracts.record_search import has_words
 from shared.platform.paging import without_nul
+from shared.platform.parameters import refuse_unknown
 
 MAX_VALUES = 200  # of one `__in`
 MAX_TEXT = 1000  # characters of a value

@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.results.records.statements import record_json
 from shared.contracts.datasets import Dataset
 from shared.contracts.record_edits import EditLocks
+from shared.contracts.record_json import record_json_sql
 from shared.platform.database import advisory_key
 
 
@@ -65,7 +65,7 @@ async def find_reply(
     """The reply to an edit of one of the dataset's records, once it is there."""
     # The row as it was then, in the columns of the view: a record is shown as everywhere.
     query = text(f"""
-        SELECT r.key, {record_json(dataset)} AS shown, x.etag, x.deleted, x.problem::text
+        SELECT r.key, {record_json_sql(dataset, "r")} AS shown, x.etag, x.deleted, x.problem::text
         FROM processor.replies_v1 x
         LEFT JOIN LATERAL json_populate_record(NULL::data.{dataset.table}_v1, x.record) r ON x.record IS NOT NULL
         WHERE x.tenant = :tenant AND x.edit_id = :edit_id

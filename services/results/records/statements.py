@@ -6,7 +6,6 @@ the planner is not left to sort what many conditions, of which it knows nothing,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -23,12 +22,10 @@ from services.results.records.filters import Filters
 from services.results.records.ordering import SORTED_CHARACTERS, Order, Position
 from shared.contracts.datasets import Dataset
 from shared.contracts.record_etag import etag_sql
-from shared.contracts.record_keys import record_id_sql
+from shared.contracts.record_json import MOMENT, record_json_sql
 
-# How the API writes values, whatever the session's settings: exact numbers as text, moments in UTC.
-_MOMENT = """replace(to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')"""
-_IN_JSON = MappingProxyType({"number": "{}::text", "datetime": _MOMENT})
-_IN_CSV = MappingProxyType({"datetime": _MOMENT, "date": "to_char({}, 'YYYY-MM-DD')", "boolean": "{}::text"})
+# How a CSV file has values, whatever the session's settings.
+_IN_CSV = MappingProxyType({"datetime": MOMENT, "date": "to_char({}, 'YYYY-MM-DD')", "boolean": "{}::text"})
 
 # Records with a value in the column that they are sorted by, those without one, or both.
 Part = Literal["valued", "valueless", "whole"]
@@ -63,7 +60,7 @@ def page(
     else:
         found = f"{_found(listed, statement, tenant, behind)} ORDER BY {sorting}"
     statement.sql = f"""
-        SELECT r.key, r._place AS place, {record_json(listed.dataset)} AS shown
+        SELECT r.key, r._place AS place, {record_json_sql(listed.dataset, "r")} AS shown
         FROM (SELECT r.*, {_place(listed.order)} AS _place {found} LIMIT {limit:d}) r
         ORDER BY {_sorting(listed.order, part, place="r._place")}"""
     return statement
@@ -112,14 +109,14 @@ def one(dataset: Dataset, tenant: str, key: str) -> Statement:
     """A record as JSON text, and its entity tag."""
     statement = Statement()
     statement.sql = f"""
-        SELECT {record_json(dataset)} AS shown, {etag_sql(dataset, "r")} AS etag FROM data.{dataset.table}_v1 r
+        SELECT {record_json_sql(dataset, "r")} AS shown, {etag_sql(dataset, "r")} AS etag FROM data.{dataset.table}_v1 r
         WHERE r.tenant = {statement.parameter(tenant, "string")} AND r.key = {statement.parameter(key, "string")}"""
     return statement
 
 
 def lines(listed: Listed) -> Statement:
     """All records that match, each as JSON text."""
-    return _exported(listed, record_json(listed.dataset))
+    return _exported(listed, record_json_sql(listed.dataset, "r"))
 
 
 def cells(listed: Listed) -> Statement:
@@ -236,16 +233,3 @@ def _sorting(order: Order, part: Part, place: str | None = None) -> str:
     # An index holds records without a value at its other end: what it is not needed for must not ask for it.
     last = " NULLS LAST" if order.column.nullable and part == "whole" else ""
     return f"{place or _place(order)} {direction}{last}, r.key {direction}"
-
-
-@cache
-def record_json(dataset: Dataset) -> str:
-    """An SQL expression: the record whose row is `r`, as JSON text, as its model describes it."""
-    members = [f"{record_id_sql(dataset, 'r')} AS id"]
-    members += [
-        f'{_IN_JSON.get(field.type, "{}").format(named(field.name))} AS "{field.name}"'
-        for field in dataset.fields
-    ]
-    members += ["r.import_id", "r.row_number"]
-    members += [f"{_MOMENT.format(f'r.{name}')} AS {name}" for name in ("created_at", "updated_at")]
-    return f"(SELECT row_to_json(d) FROM (SELECT {', '.join(members)}) d)::text"

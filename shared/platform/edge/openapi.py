@@ -58,7 +58,11 @@ def _problem(status: int) -> dict[str, Any]:
 def described(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI description of `app`, with what the edge answers on every route."""
     document = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        webhooks=app.webhooks.routes,
     )
     document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
     for path, item in document["paths"].items():

@@ -1,0 +1,1 @@
+"""Sending deliveries: what is due, in bounded lanes, attempt by attempt."""

@@ -1,0 +1,1 @@
+"""Webhook endpoints: where deliveries go, which, and how they are signed."""

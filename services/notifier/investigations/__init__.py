@@ -1,0 +1,1 @@
+"""Everybody's errors, grouped into investigations."""

@@ -1,0 +1,254 @@
+"""A message becomes a delivery for each webhook endpoint that asked for it, numbered without gaps, in the caller's transaction.
+
+Who adds deliveries to an endpoint has its row locked (FOR NO KEY UPDATE) until it commits, so that the numbers have no
+gaps and come in the order of commits. Endpoints are locked in the order of their ids.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Integer, Interval, LargeBinary, Text, TextClause, Uuid, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notifier.delivery.schedule import HOLD_TRIES
+from services.notifier.messages.event_types import patterns_for
+
+# What an endpoint that is disabled for longer would be sent is not kept any more.
+RETENTION = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Message:
+    """What is to be told.
+
+    Attributes:
+        body: A payload.
+        part: Its number among the messages of its event, from 0; or among the batches of its import, from 1.
+    """
+
+    event_type: str
+    body: bytes = field(repr=False)
+    part: int = 0
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A message that is in `notifier.messages`, and the dataset that it is about, if any."""
+
+    id: UUID
+    event_type: str
+    dataset: str | None
+
+
+_SUBSCRIBED = """
+    FROM notifier.endpoints e
+    WHERE e.tenant = :tenant AND e.event_types && :patterns AND (e.enabled OR e.disabled_at > now() - :retention)
+        AND (e.datasets IS NULL OR CAST(:datasets AS text[]) IS NULL OR e.datasets && :datasets)
+        AND e.id IS DISTINCT FROM :other_than
+    ORDER BY e.id FOR NO KEY UPDATE
+"""
+
+# Of each endpoint, which messages it asked for, with their places among them.
+_WANTED = f"""
+    subscribed AS (
+        SELECT e.id, e.event_types, e.datasets, e.enabled, e.last_sequence {_SUBSCRIBED}
+    ), asked AS (
+        SELECT s.id, a.event_type FROM subscribed s JOIN unnest(:of_types, :patterns) AS a (event_type, pattern)
+            ON a.pattern = ANY (s.event_types)
+        GROUP BY 1, 2
+    ), wanted AS (
+        SELECT s.id AS endpoint_id, s.enabled, t.id AS message_id, t.event_type,
+            row_number() OVER (PARTITION BY s.id ORDER BY t.nth) AS place, s.last_sequence
+        FROM told t JOIN asked a ON a.event_type = t.event_type JOIN subscribed s ON s.id = a.id
+        WHERE t.dataset IS NULL OR s.datasets IS NULL OR t.dataset = ANY (s.datasets)
+    )
+"""  # noqa: S608 - text of this module
+
+_DELIVERED = f"""
+    numbered AS (
+        UPDATE notifier.endpoints e SET last_sequence = e.last_sequence + w.added
+        FROM (SELECT endpoint_id, count(*) AS added FROM wanted GROUP BY 1) w WHERE e.id = w.endpoint_id
+    ), before AS (
+        SELECT s.id AS endpoint_id, EXISTS (
+            SELECT FROM notifier.deliveries d
+            WHERE d.endpoint_id = s.id AND d.ordered_by = :ordered_by AND d.status = 'pending'
+                AND (d.held OR d.tries < {HOLD_TRIES})
+        ) AS waits
+        FROM subscribed s
+    )
+    INSERT INTO notifier.deliveries (tenant, endpoint_id, message_id, event_id, event_type, sequence, ordered_by, held,
+        status, next_attempt_at, finished_at)
+    SELECT :tenant, w.endpoint_id, w.message_id, :event_id, w.event_type, w.last_sequence + w.place, :ordered_by,
+        w.enabled AND CAST(:ordered_by AS uuid) IS NOT NULL AND (b.waits OR w.place > 1),
+        CASE WHEN w.enabled THEN 'pending' ELSE 'skipped' END,
+        CASE WHEN w.enabled THEN now() END, CASE WHEN NOT w.enabled THEN now() END
+    FROM wanted w JOIN before b ON b.endpoint_id = w.endpoint_id
+    ORDER BY w.endpoint_id, w.place
+"""  # noqa: S608 - a number, and text of this module
+
+_TYPES: dict[str, Any] = {
+    "tenant": Text(),
+    "patterns": ARRAY(Text()),
+    "of_types": ARRAY(Text()),
+    "datasets": ARRAY(Text()),
+    "retention": Interval(),
+    "other_than": Uuid(),
+    "ordered_by": Uuid(),
+    "event_id": Uuid(),
+    "ids": ARRAY(Uuid()),
+    "types": ARRAY(Text()),
+    "about": ARRAY(Text()),
+    "parts": ARRAY(Integer()),
+    "bodies": ARRAY(LargeBinary()),
+}
+
+
+def _statement(sql: str) -> TextClause:
+    named = [bindparam(name, type_=kind) for name, kind in _TYPES.items() if f":{name}" in sql]
+    return text(sql).bindparams(*named)
+
+
+_LOCK = _statement(f"SELECT e.id {_SUBSCRIBED}")
+
+# uuidv7 is volatile, so that the messages have their ids before anything is made of them.
+_FAN_OUT = _statement(f"""
+    WITH told AS (
+        SELECT uuidv7() AS id, t.* FROM unnest(:types, :about, :parts, :bodies)
+            WITH ORDINALITY AS t (event_type, dataset, part, body, nth)
+    ), {_WANTED}, made AS (
+        INSERT INTO notifier.messages (id, tenant, event_id, part, event_type, body)
+        SELECT id, :tenant, :event_id, part, event_type, body
+        FROM told WHERE id IN (SELECT message_id FROM wanted)
+    ), {_DELIVERED}
+""")  # noqa: S608 - text of this module
+
+_DELIVER = _statement(f"""
+    WITH told AS (
+        SELECT * FROM unnest(:ids, :types, :about) WITH ORDINALITY AS t (id, event_type, dataset, nth)
+    ), {_WANTED}, {_DELIVERED}
+""")  # noqa: S608 - text of this module
+
+_ADD = _statement("""
+    INSERT INTO notifier.messages (tenant, event_id, part, event_type, body)
+    SELECT :tenant, :event_id, t.* FROM unnest(:parts, :types, :bodies) AS t (part, event_type, body) ORDER BY part
+    RETURNING id, part
+""")
+
+
+async def fan_out(
+    connection: AsyncConnection,
+    *,
+    tenant: str,
+    event_id: UUID,
+    messages: Sequence[Message],
+    dataset: str | None = None,
+    ordered_by: UUID | None = None,
+    other_than: UUID | None = None,
+    retention: timedelta = RETENTION,
+) -> int:
+    """Make deliveries of `messages` for the tenant's endpoints that asked for them: how many.
+
+    Args:
+        messages: In the order in which they are to be sent.
+        dataset: What they are about; None: what an endpoint says of datasets does not matter.
+        ordered_by: What is sent one by one, in order. None: all may be sent at once.
+        other_than: An endpoint that is told nothing.
+        retention: An endpoint that has been disabled for longer gets nothing.
+    """
+    about = [dataset] * len(messages)
+    types = [message.event_type for message in messages]
+    parameters = _of_subscribers(tenant, types, about, other_than, retention) | {
+        "event_id": event_id,
+        "ordered_by": ordered_by,
+        "parts": [message.part for message in messages],
+        "bodies": [message.body for message in messages],
+    }
+    if ordered_by is not None and not await _lock(connection, parameters):
+        return 0
+    return (await connection.execute(_FAN_OUT, parameters)).rowcount
+
+
+async def add_messages(
+    connection: AsyncConnection,
+    *,
+    tenant: str,
+    event_id: UUID,
+    messages: Sequence[Message],
+    datasets: Sequence[str],
+) -> list[Stored]:
+    """Store messages, of which `deliver` is to make deliveries; `datasets` are what they are about, in their order."""
+    parameters = {
+        "tenant": tenant,
+        "event_id": event_id,
+        "parts": [message.part for message in messages],
+        "types": [message.event_type for message in messages],
+        "bodies": [message.body for message in messages],
+    }
+    ids = {row.part: row.id for row in await connection.execute(_ADD, parameters)}
+    return [
+        Stored(ids[message.part], message.event_type, dataset)
+        for message, dataset in zip(messages, datasets, strict=True)
+    ]
+
+
+async def deliver(
+    connection: AsyncConnection,
+    *,
+    tenant: str,
+    event_id: UUID,
+    stored: Sequence[Stored],
+    ordered_by: UUID,
+    retention: timedelta,
+) -> int:
+    """`fan_out` of messages that are stored already. From now to its end the transaction holds up all that concerns the endpoints."""
+    types = [message.event_type for message in stored]
+    about = [message.dataset for message in stored]
+    parameters = _of_subscribers(tenant, types, about, None, retention) | {
+        "event_id": event_id,
+        "ordered_by": ordered_by,
+        "ids": [message.id for message in stored],
+    }
+    if not await _lock(connection, parameters):
+        return 0
+    return (await connection.execute(_DELIVER, parameters)).rowcount
+
+
+def _of_subscribers(
+    tenant: str,
+    types: Sequence[str],
+    about: Sequence[str | None],
+    other_than: UUID | None,
+    retention: timedelta,
+) -> dict[str, Any]:
+    pairs = [(name, pattern) for name in dict.fromkeys(types) for pattern in patterns_for(name)]
+    return {
+        "tenant": tenant,
+        "types": list(types),
+        "about": list(about),
+        "of_types": [name for name, _ in pairs],
+        "patterns": [pattern for _, pattern in pairs],
+        "datasets": _named(about),
+        "other_than": other_than,
+        "retention": retention,
+    }
+
+
+def _named(about: Iterable[str | None]) -> list[str] | None:
+    """The datasets that messages are about; None if one of them is about none."""
+    names = set(about)
+    return None if None in names else sorted(name for name in names if name is not None)
+
+
+async def _lock(connection: AsyncConnection, parameters: dict[str, Any]) -> bool:
+    """Lock the endpoints; whether there are any.
+
+    A statement of its own: only the next one sees what those have committed who had the locks before, and so which
+    deliveries wait for which.
+    """
+    wanted = {
+        name: parameters[name] for name in ("tenant", "patterns", "datasets", "other_than", "retention")
+    }
+    return bool((await connection.execute(_LOCK, wanted)).all())

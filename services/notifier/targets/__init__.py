@@ -1,0 +1,1 @@
+"""Where webhooks may go: URLs, the addresses behind them, and who is asked for these."""
