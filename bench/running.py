@@ -181,6 +181,18 @@ def upload_and_receiver(bench: Bench, database_url: str) -> Iterator[tuple[Proce
         yield upload, receiver
 
 
+@contextmanager
+def notifier_and_receiver(bench: Bench, database_url: str) -> Iterator[tuple[Process, Process]]:
+    """One notifier, which may call this machine, and a receiver of webhooks."""
+    with ExitStack() as stack:
+        environment = _environment(bench, stack, database_url) | {"PENSTOCK_WEBHOOK_ALLOW_PRIVATE": "true"}
+        (notifier,) = _started(bench, stack, [("serve", "notifier")], environment)
+        receiver = Process((), environment, bench.folder, module="bench.hooks")
+        stack.callback(receiver.stop)
+        receiver.wait_until_ready()
+        yield notifier, receiver
+
+
 def _started(
     bench: Bench, stack: ExitStack, commands: Sequence[Sequence[str]], environment: Mapping[str, str]
 ) -> list[Process]:

@@ -1,25 +1,33 @@
 """What the notifier does with events: messages to webhook endpoints, and investigation events."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from sqlalchemy import ARRAY, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.notifier.investigations.by_endpoint import from_endpoint
-from services.notifier.investigations.grouping import from_import
+from services.notifier.investigations.grouping import Reported, from_import
 from services.notifier.investigations.logbook import Publish, log_event
-from services.notifier.messages.edits import tell_change, tell_deletion
-from services.notifier.messages.expansion import expand
+from services.notifier.messages.edits import told_change, told_deletion
+from services.notifier.messages.expansion import expand, tenants_that_ask
 from services.notifier.messages.fanout import RETENTION, Message, fan_out
+from services.notifier.messages.gathering import Gathering
 from services.notifier.messages.payloads import body_of
 from services.notifier.tables import inbox
 from shared.contracts.events import AnyEvent
 from shared.contracts.topology import NOTIFIER_EVENTS
-from shared.platform.bus import Handler, Subscription, once
+from shared.platform.bus import Subscription, once
 
-Work = Callable[[AsyncConnection, AnyEvent], Awaitable[None]]
+EXPANSIONS_AT_ONCE = 2  # imports whose records are made messages of: each takes up to 60 MB
+
+
+# In the order of the ids, as another process may be given the same events.
+_SEEN_FIRST = text("""
+    INSERT INTO notifier.inbox (queue, event_id) SELECT :queue, unnest(:ids) ON CONFLICT DO NOTHING RETURNING event_id
+""").bindparams(bindparam("queue", NOTIFIER_EVENTS.name), bindparam("ids", type_=ARRAY(Uuid)))
 
 
 def subscription(
@@ -37,78 +45,92 @@ def subscription(
         "import.failed": teller.end_import,
         "import.cancelled": teller.end_import,
         "records.changed": teller.change,
-        "records.deleted": teller.once(teller.deleted),
-        "investigation.opened": teller.once(teller.opened),
-        "endpoint.failing": teller.once(teller.endpoint_reported),
-        "endpoint.disabled": teller.once(teller.endpoint_reported),
+        "records.deleted": teller.tell,
+        "investigation.opened": teller.tell,
+        "endpoint.failing": teller.report,
+        "endpoint.disabled": teller.report,
     }
     return Subscription(NOTIFIER_EVENTS, handlers)
 
 
-@dataclass(frozen=True)
 class _Teller:
-    """One method for each kind of event; those that take a connection work in its transaction, with the inbox row."""
+    """Its public methods each handle an event."""
 
-    engine: AsyncEngine
-    publish: Publish
-    wake: Callable[[], None]
-    retention: timedelta
+    def __init__(
+        self, engine: AsyncEngine, publish: Publish, wake: Callable[[], None], retention: timedelta
+    ) -> None:
+        self._engine = engine
+        self._publish = publish
+        self._wake = wake
+        self._retention = retention
+        self._tell = Gathering(self._tell_together)
+        self._asks = Gathering(self._who_asks)
+        self._expansions = asyncio.Semaphore(EXPANSIONS_AT_ONCE)
 
-    def once(self, work: Work) -> Handler:
-        handle_once = once(self.engine, inbox, NOTIFIER_EVENTS, work)
+    async def tell(self, event: AnyEvent) -> None:
+        """It is told, together with others."""
+        await self._tell(event)
+        self._wake()
 
-        async def handle(event: AnyEvent) -> None:
-            await handle_once(event)
-            self.wake()
+    async def report(self, event: AnyEvent) -> None:
+        """It is told, and an investigation event as well: by itself, as an investigation is locked for each."""
 
-        return handle
+        async def work(connection: AsyncConnection, event: AnyEvent) -> None:
+            await self._told(connection, [event])
+            if reported := _reported(event):
+                await log_event(connection, event.tenant, reported, self._publish)
+
+        await once(self._engine, inbox, NOTIFIER_EVENTS, work)(event)
+        self._wake()
 
     async def end_import(self, event: AnyEvent) -> None:
+        """Behind all records of the import."""
         await self._expand(event)
-        await self.once(self._ended)(event)
+        await (self.tell if _reported(event) is None else self.report)(event)
 
     async def change(self, event: AnyEvent) -> None:
-        await (self._expand if event.data.edit_id is None else self.once(self._edited))(event)
-
-    async def deleted(self, connection: AsyncConnection, event: AnyEvent) -> None:
-        await tell_deletion(connection, event, retention=self.retention)
-
-    async def opened(self, connection: AsyncConnection, event: AnyEvent) -> None:
-        await self._tell(connection, event, event.data.investigation_id)
-
-    async def endpoint_reported(self, connection: AsyncConnection, event: AnyEvent) -> None:
-        endpoint_id = event.data.endpoint_id
-        await self._tell(connection, event, endpoint_id, other_than=endpoint_id)
-        await log_event(connection, event.tenant, from_endpoint(event), self.publish)
+        """An edit is told; a slice of an import is but a hint that there may be more to tell."""
+        await (self._expand if event.data.edit_id is None else self.tell)(event)
 
     async def _expand(self, event: AnyEvent) -> None:
-        await expand(self.engine, event, retention=self.retention, wake=self.wake)
+        if await self._asks(event.tenant):
+            async with self._expansions:
+                await expand(self._engine, event, retention=self._retention, wake=self._wake)
 
-    async def _ended(self, connection: AsyncConnection, event: AnyEvent) -> None:
-        await self._tell(connection, event, event.data.import_id, dataset=event.data.dataset)
-        if reported := from_import(event):
-            await log_event(connection, event.tenant, reported, self.publish)
+    async def _who_asks(self, tenants: Sequence[str]) -> Sequence[bool]:
+        async with self._engine.connect() as connection:
+            asking = await tenants_that_ask(connection, tenants, self._retention)
+        return [tenant in asking for tenant in tenants]
 
-    async def _edited(self, connection: AsyncConnection, event: AnyEvent) -> None:
-        await tell_change(connection, event, retention=self.retention)
+    async def _tell_together(self, events: Sequence[AnyEvent]) -> Sequence[None]:
+        by_id = {event.id: event for event in events}
+        async with self._engine.begin() as connection:
+            new = set(await connection.scalars(_SEEN_FIRST, {"ids": sorted(by_id)}))
+            await self._told(connection, [event for event_id, event in by_id.items() if event_id in new])
+        return [None] * len(events)
 
-    async def _tell(
-        self,
-        connection: AsyncConnection,
-        event: AnyEvent,
-        ordered_by: UUID,
-        *,
-        dataset: str | None = None,
-        other_than: UUID | None = None,
-    ) -> None:
-        """A delivery of the event as it is for each endpoint of its tenant that asked for its type."""
-        await fan_out(
-            connection,
-            tenant=event.tenant,
-            event_id=event.id,
-            messages=[Message(event.type, body_of(event))],
-            dataset=dataset,
-            ordered_by=ordered_by,
-            other_than=other_than,
-            retention=self.retention,
+    async def _told(self, connection: AsyncConnection, events: Sequence[AnyEvent]) -> None:
+        """A delivery of each event for each endpoint of its tenant that asked for its type."""
+        messages = [await self._message(connection, event) for event in events]
+        await fan_out(connection, [one for one in messages if one is not None], retention=self._retention)
+
+    async def _message(self, connection: AsyncConnection, event: AnyEvent) -> Message | None:
+        if event.type == "records.changed":
+            return await told_change(connection, event, retention=self._retention)
+        if event.type == "records.deleted":
+            return told_deletion(event)
+        of_endpoint = event.type.startswith("endpoint.")
+        return Message(
+            event.tenant,
+            event.id,
+            event.type,
+            body_of(event),
+            dataset=getattr(event.data, "dataset", None),
+            ordered_by=UUID(event.subject),
+            other_than=event.data.endpoint_id if of_endpoint else None,
         )
+
+
+def _reported(event: AnyEvent) -> Reported | None:
+    """What an event reports to investigations, if anything."""
+    return from_endpoint(event) if event.type.startswith("endpoint.") else from_import(event)

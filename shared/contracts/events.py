@@ -5,6 +5,7 @@ never rows. Every type here has a golden example in `examples/` and a queue in `
 """
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 from uuid import UUID, uuid4
 
@@ -445,6 +446,11 @@ def envelope_from(body: bytes) -> AnyEvent:
         raise EventInvalid(f"not a valid envelope: {error}") from error
 
 
+@cache  # pydantic makes it anew as soon as nobody holds it
+def _envelope_of(data: type[EventData]) -> type[AnyEvent]:
+    return Event[data]  # type: ignore[valid-type]
+
+
 def event_from(body: bytes) -> AnyEvent:
     """The event in `body`.
 
@@ -457,6 +463,6 @@ def event_from(body: bytes) -> AnyEvent:
     if data is None:
         raise EventUnknown(f"unknown event type {envelope.type!r}; known: {', '.join(sorted(EVENTS))}")
     try:
-        return Event[data].model_validate_json(body)  # type: ignore[valid-type]
+        return _envelope_of(data).model_validate_json(body)
     except ValidationError as error:
         raise EventUnknown(f"the data do not fit {envelope.type!r}: {error}") from error

@@ -12,11 +12,19 @@ LIVE_TYPES = frozenset({"import.progressed", "record.replied"})
 
 @dataclass(frozen=True)
 class Queue:
-    """One consumer's inbox: `types` are the event types bound to it, `workers` how many run at once in a process."""
+    """One consumer's inbox.
+
+    Attributes:
+        types: The event types bound to it.
+        workers: How many run at once in a process.
+        acknowledged_together: So many messages of a worker may be acknowledged at once, on the embedded transport, as long
+            as there are more. What was handled and not acknowledged comes again after a crash.
+    """
 
     name: str
     types: frozenset[str]
     workers: int = 1
+    acknowledged_together: int = 1
 
     @property
     def dead_letter_queue(self) -> str:
@@ -48,7 +56,9 @@ NOTIFIER_EVENTS = Queue(
             *("endpoint.failing", "endpoint.disabled"),
         }
     ),
-    workers=4,  # one may be making the messages of a slice, for a second or two
+    # What comes at the same time is told in one transaction.
+    workers=16,
+    acknowledged_together=20,
 )
 
 QUEUES = (

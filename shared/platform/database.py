@@ -78,6 +78,7 @@ def engine_for(url: str, service: str, *, pool_size: int, max_overflow: int = 5)
         pool_size=pool_size,
         max_overflow=max_overflow,
         pool_pre_ping=True,
+        pool_use_lifo=True,  # those that are used have their statements prepared
         hide_parameters=True,  # errors are logged; what somebody sent is not
         connect_args={
             "timeout": 10,  # seconds until a server that does not answer counts as away

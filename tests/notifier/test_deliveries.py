@@ -49,14 +49,16 @@ async def test_pages_in_both_orders_while_more_come(resting, database):
 
 FILTERS = [
     ({"status": "pending"}, [3]),
-    ({"status": ["failed", "skipped"]}, [2, 4]),
+    ({"status": ["failed", "skipped"]}, [2, 4, 6]),
     ({"status": "undelivered"}, [2, 3, 4]),
     ({"status": ["undelivered", "succeeded"]}, [1, 2, 3, 4, 5]),
+    ({"status": "failed"}, [2, 6]),
+    ({"status": ["undelivered", "failed"]}, [2, 3, 4, 6]),
     ({"event_type": "product.*"}, [2, 3]),
-    ({"event_type": ["product.created", "webhook.test"]}, [2, 5]),
-    ({"event_type": "*"}, [1, 2, 3, 4, 5]),
+    ({"event_type": ["product.created", "webhook.test"]}, [2, 5, 6]),
+    ({"event_type": "*"}, [1, 2, 3, 4, 5, 6]),
     ({"sequence_from": 2, "sequence_to": 4}, [2, 3, 4]),
-    ({"since": "{3}"}, [3, 4, 5]),
+    ({"since": "{3}"}, [3, 4, 5, 6]),
     ({"until": "{3}"}, [1, 2]),
     ({"since": "{2}", "until": "{4}", "status": "undelivered", "event_type": "product.updated"}, [3]),
 ]
@@ -70,6 +72,7 @@ async def test_filters(resting, database, subtests):
     await made(database, webhook, age=3 * day, status="pending", event_type="product.updated")
     await made(database, webhook, age=2 * day, status="skipped", event_type="import.failed")
     await made(database, webhook, age=1 * day, event_type="webhook.test", test=True)
+    await made(database, webhook, status="failed", event_type="webhook.test", test=True)
     times = {item["sequence"]: item["created_at"] for item in (await listed(resting, webhook))["items"]}
     for parameters, sequences in FILTERS:
         with subtests.test(str(parameters)):
@@ -89,6 +92,8 @@ async def test_what_a_list_does_not_take(resting):
         ({"status": "lost"}, "request_invalid"),
         ({"event_type": "product.create"}, "event_type_unknown"),
         ({"since": "yesterday"}, "request_invalid"),
+        ({"since": "2026-03-02", "until": "2026-03-01T23:59:59Z"}, "filter_invalid"),
+        ({"since": "2026-03-01", "until": "2026-03-01T01:00:00+01:00"}, "filter_invalid"),
         ({"sequence_from": 2**63}, "request_invalid"),
         ({"cursor": "WyJ3ZWJob29rcyIsMV0"}, "cursor_invalid"),
     ):

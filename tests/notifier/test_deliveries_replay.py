@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import product
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from services.notifier.deliveries import replaying
@@ -19,6 +20,10 @@ from tests.notifier.receiver import Answer, receiving
 NOWHERE = "http://127.0.0.1:1024/hook"
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 EVER = "2000-01-01"
+ALL_ROWS = "SELECT * FROM notifier.deliveries ORDER BY id"  # as they were made
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 async def replayed(notifier, webhook, answers=202, **asked):
@@ -136,6 +141,51 @@ async def test_what_has_been_tried_so_often_that_it_holds_nobody_holds_nobody(re
     assert after[1]["tries"] == HOLD_TRIES
 
 
+async def test_what_a_replay_is_not_of_waits_behind_what_it_puts_before_it(resting, database):
+    webhook, other = await resting.webhook(NOWHERE), await resting.webhook(NOWHERE)
+    group, elsewhere = uuid4(), uuid4()
+    await made(database, webhook, status="failed", ordered_by=group, event_type="product.created")
+    await made(database, webhook, status="pending", ordered_by=group, tries=1, due_in=HOUR)
+    await made(database, webhook, status="pending", ordered_by=group, held=True)
+    await made(database, webhook, status="pending", ordered_by=elsewhere, tries=1, due_in=HOUR)
+    await made(database, other, status="pending", ordered_by=group, tries=1, due_in=HOUR)
+    before = await database.fetch(ALL_ROWS)
+    assert await replayed(resting, webhook, event_types=["product.created"]) == {"count": 1}
+    first, *others = map(dict, await database.fetch(ALL_ROWS))
+    assert (first["status"], first["held"]) == ("pending", False)
+    assert others == [dict(before[1]) | {"held": True}, *map(dict, before[2:])]
+
+
+MEANWHILE = {
+    1: "attempts_made = attempts_made + 1, tries = tries + 1, next_attempt_at = now() + interval '2 hours'",
+    2: "attempts_made = attempts_made + 1, status = 'succeeded', next_attempt_at = NULL, finished_at = now()",
+    3: "lease_owner = 4711, leased_until = now() + interval '1 hour'",
+}
+
+
+async def test_what_is_attempted_or_claimed_meanwhile_keeps_what_became_of_it(
+    resting, database, database_url, eventually
+):
+    webhook = await resting.webhook(NOWHERE)
+    for _ in range(len(MEANWHILE) + 1):
+        await made(database, webhook, status="pending", tries=1, due_in=HOUR)
+    attempting = await asyncpg.connect(database_url)
+    async with attempting.transaction():
+        for sequence, change in MEANWHILE.items():
+            await attempting.execute(
+                f"UPDATE notifier.deliveries SET {change} WHERE sequence = $1",
+                sequence,
+            )
+        became = {row["sequence"]: dict(row) for row in await attempting.fetch(ALL_ROWS)}
+        replay = asyncio.create_task(replayed(resting, webhook, since=EVER))
+        await eventually(WAITING, gives=1)
+    await attempting.close()
+    assert await replay == {"count": 1}
+    after = {row["sequence"]: dict(row) for row in await database.fetch(ALL_ROWS)}
+    assert [after[sequence] for sequence in MEANWHILE] == [became[sequence] for sequence in MEANWHILE]
+    assert (became[4]["tries"], after[4]["tries"]) == (1, 0)
+
+
 @pytest.mark.usefixtures("fast_retries")
 async def test_what_is_replayed_arrives_in_order(notifier, database):
     async with receiving(*[Answer(500)] * 2) as receiver:
@@ -173,6 +223,8 @@ async def test_what_is_not_replayed(resting, database, monkeypatch):
         ({"event_types": []}, 422, "request_invalid"),
         ({"event_types": ["product.creatd"]}, 422, "event_type_unknown"),
         ({"since": "2026-02-30"}, 422, "request_invalid"),
+        ({"since": "2026-03-02", "until": "2026-03-01"}, 422, "filter_invalid"),
+        ({"since": "2026-03-01", "until": "2026-03-01", "dry_run": True}, 422, "filter_invalid"),
         ({"since": EVER, "status": "failed"}, 422, "request_invalid"),
     ):
         assert (await replayed(resting, webhook, status, **asked))["code"] == code
@@ -211,15 +263,10 @@ async def test_nothing_is_held_for_ever_whatever_is_replayed_retried_and_told_at
 
         async def tell():
             for number in range(50):
+                body = b'{"number":%d}' % number
+                message = Message("acme", uuid4(), "import.completed", body, ordered_by=draw.choice(imports))
                 async with engine.begin() as connection:
-                    await fan_out(
-                        connection,
-                        tenant="acme",
-                        event_id=uuid4(),
-                        messages=[Message("import.completed", b'{"number":%d}' % number)],
-                        ordered_by=draw.choice(imports),
-                        retention=30 * DAY,
-                    )
+                    await fan_out(connection, [message])
 
         async def replay():
             for status in ("all", "undelivered") * 8:

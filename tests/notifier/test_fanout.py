@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from services.notifier.delivery import repository
-from services.notifier.messages.fanout import Message, add_messages, deliver, fan_out
+from services.notifier.messages.fanout import RETENTION, Message, add_messages, deliver, fan_out
 from shared.platform.database import engine_for
 
 CREATED, UPDATED, DONE = "product.created", "product.updated", "import.completed"
@@ -43,12 +43,13 @@ def endpoint(database):
 
 @pytest.fixture
 def tell(engine):
-    async def tell(*types, **options) -> int:
-        messages = [Message(name, name.encode(), part) for part, name in enumerate(types)]
+    async def tell(*types, tenant="acme", retention=RETENTION, **options) -> int:
+        event_id = uuid4()
+        messages = [
+            Message(tenant, event_id, name, name.encode(), part, **options) for part, name in enumerate(types)
+        ]
         async with engine.begin() as connection:
-            return await fan_out(
-                connection, **{"tenant": "acme", "event_id": uuid4(), "messages": messages} | options
-            )
+            return await fan_out(connection, messages, retention=retention)
 
     return tell
 
@@ -140,13 +141,42 @@ async def test_what_belongs_together_waits_for_those_before(endpoint, tell, data
     assert (await deliveries(database, endpoint_id, "held"))[len(held) :] == [(False,), (False,)]
 
 
+async def test_messages_of_several_tenants_and_events_at_once(endpoint, engine, database):
+    mine, other, theirs = (
+        await endpoint("*"),
+        await endpoint("*"),
+        await endpoint("product.*", tenant="other"),
+    )
+    one, two = uuid4(), uuid4()
+    messages = [
+        Message("acme", uuid4(), CREATED, b"1", ordered_by=one),
+        Message("other", uuid4(), CREATED, b"2", ordered_by=one),
+        Message("acme", uuid4(), DONE, b"3", ordered_by=two, other_than=mine),
+        Message("acme", uuid4(), UPDATED, b"4"),
+        Message("acme", uuid4(), UPDATED, b"5", ordered_by=one),
+        Message("other", uuid4(), DONE, b"6"),
+    ]
+    async with engine.begin() as connection:
+        assert await fan_out(connection, messages) == 3 + 1 + 4
+    columns = ("sequence", "event_type", "ordered_by", "held")
+    common = [(CREATED, one, False), (UPDATED, None, False), (UPDATED, one, True)]
+    assert await deliveries(database, mine, *columns) == [(nth, *row) for nth, row in enumerate(common, 1)]
+    common.insert(1, (DONE, two, False))
+    assert await deliveries(database, other, *columns) == [(nth, *row) for nth, row in enumerate(common, 1)]
+    assert await deliveries(database, theirs, "tenant", *columns) == [("other", 1, CREATED, one, False)]
+    assert await database.fetchval("SELECT count(*) FROM notifier.messages WHERE body = '6'") == 0
+
+
 async def test_stored_messages_are_delivered_as_others_are(endpoint, engine, database):
     sales_only, everything = await endpoint("*", datasets=["sales"]), await endpoint("*")
-    messages = [Message("sale.created", b"1", 1), Message(CREATED, b"2", 2), Message(UPDATED, b"3", 3)]
     options = {"tenant": "acme", "event_id": uuid4()}
+    about = {"sale.created": "sales", CREATED: "products", UPDATED: "products"}
+    messages = [
+        Message(event_type=name, body=b"{}", part=part, dataset=dataset, **options)
+        for part, (name, dataset) in enumerate(about.items(), start=1)
+    ]
     async with engine.begin() as connection:
-        about = ["sales", "products", "products"]
-        stored = await add_messages(connection, messages=messages, datasets=about, **options)
+        stored = await add_messages(connection, messages)
         made = await deliver(
             connection, stored=stored, ordered_by=uuid4(), retention=timedelta(days=30), **options
         )
@@ -160,6 +190,26 @@ async def test_stored_messages_are_delivered_as_others_are(endpoint, engine, dat
     ]
 
 
+async def test_who_waited_for_the_lock_sees_what_was_finished_meanwhile(endpoint, engine, tell, database):
+    """Else it waits for what has let others go already, for ever."""
+    one, group = await endpoint("*"), uuid4()
+    await tell(CREATED, ordered_by=group)
+    async with engine.begin() as connection:
+        await repository.lock_endpoints(connection, [one])
+        telling = asyncio.create_task(tell(UPDATED, ordered_by=group))
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        async with asyncio.timeout(15):
+            while not await database.fetchval(waits):
+                await asyncio.sleep(0.01)
+        await connection.execute(
+            text(
+                "UPDATE notifier.deliveries SET status = 'succeeded', next_attempt_at = NULL, finished_at = now()"
+            )
+        )
+    await telling
+    assert await deliveries(database, one, "status", "held") == [("succeeded", False), ("pending", False)]
+
+
 async def test_numbers_have_no_gaps_and_nobody_waits_for_ever(endpoint, engine, database):
     """Events are consumed, and deliveries recorded and released, all at once; some transactions are rolled back."""
     endpoints = [await endpoint("*"), await endpoint("product.*"), await endpoint("import.*")]
@@ -171,12 +221,12 @@ async def test_numbers_have_no_gaps_and_nobody_waits_for_ever(endpoint, engine, 
         draw = random.Random(seed)
         for _ in range(25):
             kinds = [draw.choice((CREATED, UPDATED, DONE)) for _ in range(draw.randint(1, 3))]
-            messages = [Message(kind, b"{}", part) for part, kind in enumerate(kinds)]
-            ordered_by = draw.choice([*groups, None])
+            messages = [
+                Message("acme", uuid4(), kind, b"{}", ordered_by=draw.choice([*groups, None]))
+                for kind in kinds
+            ]
             async with engine.connect() as connection:
-                await fan_out(
-                    connection, tenant="acme", event_id=uuid4(), messages=messages, ordered_by=ordered_by
-                )
+                await fan_out(connection, messages)
                 await asyncio.sleep(draw.random() / 500)
                 await (connection.rollback() if draw.random() < 0.3 else connection.commit())
 

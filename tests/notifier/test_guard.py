@@ -15,6 +15,7 @@ from services.notifier.targets.errors import TargetForbidden, TargetUnresolvable
 from services.notifier.targets.guard import Guard
 from services.notifier.targets.policy import PortRange, TargetPolicy
 from services.notifier.targets.resolver import Resolver
+from services.notifier.targets.urls import parsed
 from tests.notifier.name_server import name_server
 from tests.notifier.peer import Says, peer
 
@@ -154,6 +155,19 @@ def test_schemes_and_ports_are_the_operators():
     with pytest.raises(TargetForbidden, match="port 9000") as refused:
         policy.target("https://hook.example:9000/")
     assert refused.value.hint == "use one of 443, 8000-8999"
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("127.0.0.1.", "an address with a dot at its end; write 127.0.0.1, without the dot"),
+        ("256.0.0.1.", "not an address of four decimal numbers"),
+        ("127.1", "not an address of four decimal numbers"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(host, message):
+    with pytest.raises(ValueError, match=message):
+        parsed(f"http://{host}:8080/hook")
 
 
 # Names, with a real name server.

@@ -70,6 +70,11 @@ def test_a_busy_receiver_is_left_alone_as_it_asks(status):
     assert long.probe_at == START + timedelta(seconds=MOST_OPEN_SECONDS)
 
 
+def test_what_a_busy_receiver_asks_for_makes_no_pause_shorter():
+    health = opened()
+    assert after(health, outcome(503, retry_after=1)).health.probe_at == health.probe_at
+
+
 def test_another_failure_speaks_for_its_delivery_only():
     assert after(Health(), outcome(500, retry_after=30)).health.probe_at is None
 
@@ -89,6 +94,14 @@ def test_its_owner_is_warned_at_each_mark_once_and_then_it_is_disabled():
             told.append((round((now - START) / DISABLED_AFTER * 100), verdict.warning or verdict.disabled))
         now += timedelta(hours=1)
     assert told == [*[(percent, percent) for percent in WARN_AT], (100, "failing")]
+
+
+def test_what_says_nothing_of_it_uses_no_warning_up():
+    failing, late = after(Health(), outcome()).health, START + DISABLED_AFTER * 0.55
+    failing = after(failing, outcome(), at=START + timedelta(hours=35)).health
+    silent = after(failing, at=late)
+    assert (silent.health, silent.warning, silent.disabled) == (failing, None, None)
+    assert after(silent.health, outcome(), at=late).warning == 50
 
 
 def test_failures_far_apart_are_no_streak():

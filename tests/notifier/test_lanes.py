@@ -56,6 +56,17 @@ def test_a_rate_limit_is_kept_however_often_it_is_asked():
     assert all(later - first >= timedelta(seconds=0.9) for first, later in zip(sent, sent[10:], strict=False))
 
 
+def test_a_high_rate_limit_is_kept_by_what_is_claimed_together():
+    waiting, sent, now = lane(rate_limit=500), 0, NOW
+    while now < NOW + timedelta(seconds=2):
+        plan = planned([(waiting, InHand(width=200))], now, claimed=0, slow=0)
+        for room in plan.rooms:
+            sent += room.count
+            waiting = waiting._replace(paced_to=room.paced_to)
+        now += timedelta(milliseconds=15)
+    assert 980 <= sent <= 1020
+
+
 def test_slow_endpoints_leave_half_of_the_places_to_the_others():
     many = [(lane(), InHand(slow=True)) for _ in range(PLACES)]
     plan = planned([*many, (lane(), InHand())], NOW, claimed=0, slow=0)

@@ -1,14 +1,19 @@
 """One attempt, and all that may be at the other end of it."""
 
 import asyncio
+import errno
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 import pytest
+from aiohttp import ClientConnectorError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notifier.delivery.answers import KEPT_BYTES, LONGEST_WAIT, seconds_to_wait
+from services.notifier.delivery.connections import ANSWER_BYTES, HEADS_BYTES
+from services.notifier.delivery.failures import in_words
 from services.notifier.delivery.sender import HEAD_BYTES, Sender
 from services.notifier.targets.guard import Guard
 from services.notifier.targets.policy import TargetPolicy
@@ -66,6 +71,8 @@ def head(*lines, status="200 OK"):
         (Says(head("X: " + "a" * (HEAD_BYTES - 100), "Content-Length: 0")), 200, "", None),
         (Says(head("X: " + "a" * 2 * HEAD_BYTES, "Content-Length: 0")), None, None, NO_HTTP),
         (Says(head(*["X: a"] * 5000)), None, None, NO_HTTP),
+        (Says(head(status="103 Early Hints") * (HEADS_BYTES // 20), HANG), None, None, NO_HTTP),
+        (Says(head("Transfer-Encoding: chunked") + b"5;" + b"x" * ANSWER_BYTES, HANG), 200, "", BROKEN_OFF),
         (Says(head("Content-Length: -1")), None, None, NO_HTTP),
         (Says(b"SSH-2.0-OpenSSH\r\n\r\n"), None, None, NO_HTTP),
         (Says(b"", CLOSE), None, None, NO_ANSWER),
@@ -89,6 +96,23 @@ async def test_whatever_comes_back_is_an_attempt(sender, says, status, body, err
     assert datetime.now(UTC) - attempt.attempted_at < timedelta(seconds=5)
 
 
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (OSError(errno.EHOSTUNREACH, "Connect call failed ('10.1.2.3', 80)"), "no route to host"),
+        (
+            OSError("Multiple exceptions: [Errno 101] Connect call failed ('fd00::1', 80), [Errno 113] …"),
+            "none of the host's addresses can be reached",
+        ),
+        (PermissionError(errno.EACCES, "webhooks may not go there"), "webhooks may not go there"),
+    ],
+)
+def test_a_connection_that_fails_does_not_tell_the_addresses(cause, words):
+    failure = ClientConnectorError(None, cause)
+    failure.__cause__ = cause
+    assert in_words(failure, connect_seconds=5, total_seconds=15) == f"no connection: {words}"
+
+
 async def test_an_answer_before_the_request_is_read(sender):
     async def refuse(_, writer):
         writer.write(head("Content-Length: 0", "Connection: close", status="413 Too Large"))
@@ -99,6 +123,27 @@ async def test_an_answer_before_the_request_is_read(sender):
         port = server.sockets[0].getsockname()[1]
         attempt = await sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")
     assert (attempt.response_status, attempt.error) == (413, None)
+
+
+async def test_a_kept_connection_is_cut_when_unasked_bytes_come(sender):
+    answered, cut = asyncio.Event(), asyncio.Event()
+
+    async def flood(reader, writer):
+        await reader.readuntil(b"{}")
+        writer.write(THANKS)
+        await answered.wait()
+        with suppress(ConnectionError):
+            writer.write(THANKS * (2 * ANSWER_BYTES // len(THANKS)))
+            await reader.read()
+        cut.set()
+        writer.close()
+
+    async with await asyncio.start_server(flood, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert (await sender.post(f"http://127.0.0.1:{port}/", {}, b"{}")).succeeded
+        answered.set()
+        async with asyncio.timeout(5):  # it would be kept for 15
+            await cut.wait()
 
 
 async def test_a_long_response_is_cut(sender):

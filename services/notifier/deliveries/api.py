@@ -9,7 +9,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.notifier.deliveries import log, replaying
-from services.notifier.deliveries.filters import Filters, Order, StatusFilter, known_types, statuses_of
+from services.notifier.deliveries.filters import Filters, Order, StatusFilter, known_types
 from services.notifier.deliveries.log import BIGINT_MAX, Page
 from services.notifier.deliveries.resources import (
     PAGE_BYTES,
@@ -36,7 +36,7 @@ Statuses = Annotated[
     list[StatusFilter] | None,
     Query(
         description="Only those with this status; may be given more than once, for any of them."
-        " `undelivered`: all that did not succeed, so far or at all"
+        " `undelivered`: all that did not succeed, so far or at all, but for tests, which a replay never sends"
     ),
 ]
 Types = Annotated[
@@ -86,7 +86,9 @@ def deliveries_router(
         ] = None,
         until: Annotated[
             RequestedMoment | None,
-            Query(description="Only those created before this moment; a date is its midnight in UTC"),
+            Query(
+                description="Only those created before this moment, which is after `since`; a date is its midnight in UTC"
+            ),
         ] = None,
         sequence_from: Annotated[
             SequenceBound | None, Query(description="Only those from this sequence on")
@@ -103,7 +105,7 @@ def deliveries_router(
         total: Total = None,
     ) -> DeliveryPage:
         filters = Filters(
-            statuses_of(status or ()), known_types(event_type or ()), since, until, sequence_from, sequence_to
+            frozenset(status or ()), known_types(event_type or ()), since, until, sequence_from, sequence_to
         )
         async with tenant_querying(
             engine, caller.tenant, seconds=QUERY_SECONDS, what="deliveries", hint=_NARROW

@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from services.notifier.messages.event_types import EVENT_TYPES, checked_event_types
+from services.notifier.messages.event_types import EVENT_TYPES, TEST_TYPE, checked_event_types
 from shared.contracts.problems import Unprocessable
 
-TEST_TYPE = "webhook.test"  # only ever sent because somebody asked for a test
 SENDABLE = (*EVENT_TYPES, TEST_TYPE)
 
 StatusFilter = Literal["pending", "succeeded", "failed", "skipped", "undelivered"]
 Order = Literal["asc", "desc"]
-
-UNDELIVERED = frozenset({"pending", "failed", "skipped"})
 
 
 @dataclass(frozen=True)
@@ -22,28 +19,32 @@ class Filters:
     """Which deliveries of an endpoint to list.
 
     Attributes:
-        statuses: With one of these; none: with any.
+        statuses: With one of these; none: with any. `undelivered`: what did not succeed and is no test.
         event_types: Of one of these, which may be wildcards; none: of any.
         since: Created at this moment or later.
         until: Created before this moment.
         sequence_from: With this sequence or a greater one.
         sequence_to: With this sequence or a smaller one.
+
+    Raises:
+        Unprocessable: `filter_invalid`, where `since` is not before `until`.
     """
 
-    statuses: frozenset[str] = frozenset()
+    statuses: frozenset[StatusFilter] = frozenset()
     event_types: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
     sequence_from: int | None = None
     sequence_to: int | None = None
 
-
-def statuses_of(wanted: Iterable[StatusFilter]) -> frozenset[str]:
-    """The statuses that deliveries have, of those that are asked for."""
-    found: set[str] = set()
-    for status in wanted:
-        found |= UNDELIVERED if status == "undelivered" else {status}
-    return frozenset(found)
+    def __post_init__(self) -> None:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise Unprocessable(
+                "filter_invalid",
+                f"since: {self.since.isoformat()} is not before `until`, {self.until.isoformat()}, so there is nothing between",
+                hint="give a later `until`, or leave it out; a date is its midnight in UTC",
+                parameter="since",
+            )
 
 
 def known_types(names: Iterable[str]) -> tuple[str, ...]:

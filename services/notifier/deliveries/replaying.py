@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.notifier.deliveries import repository
-from services.notifier.deliveries.filters import Filters, known_types, statuses_of
+from services.notifier.deliveries.filters import Filters, known_types
 from services.notifier.deliveries.log import see_endpoint
 from services.notifier.deliveries.resources import WebhookReplay
 from services.notifier.deliveries.sending import lock_enabled
@@ -28,7 +28,7 @@ async def count_replayable(
 
     Raises:
         NotFound: `webhook_not_found`.
-        Unprocessable: `replay_unbounded`, `replay_too_large`, `event_type_unknown`.
+        Unprocessable: `replay_unbounded`, `replay_too_large`, `event_type_unknown`, `filter_invalid`.
         Unavailable: `query_timeout`.
     """
     return len(await _chosen(engine, tenant, endpoint_id, asked, retention))
@@ -44,7 +44,7 @@ async def replay(
     Raises:
         NotFound: `webhook_not_found`.
         Conflict: `webhook_disabled`.
-        Unprocessable: `replay_unbounded`, `replay_too_large`, `event_type_unknown`.
+        Unprocessable: `replay_unbounded`, `replay_too_large`, `event_type_unknown`, `filter_invalid`.
         Unavailable: `query_timeout`.
     """
     chosen = iter(await _chosen(engine, tenant, endpoint_id, asked, retention))
@@ -69,7 +69,7 @@ async def _chosen(
             hint="give `since`, or `event_types`, or both",
         )
     filters = Filters(
-        statuses=frozenset() if asked.status == "all" else statuses_of(["undelivered"]),
+        statuses=frozenset() if asked.status == "all" else frozenset({"undelivered"}),
         event_types=known_types(asked.event_types or ()),
         since=asked.since,
         until=asked.until,

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notifier.deliveries.filters import Filters, Order
+from services.notifier.deliveries.filters import Filters, Order, StatusFilter
 from services.notifier.delivery.attempts import Claimed, Destination
 from services.notifier.delivery.repository import LEASE_SECONDS, destination_of
 from services.notifier.delivery.schedule import HOLD_TRIES
@@ -65,7 +65,7 @@ def matching(tenant: str, endpoint_id: UUID, filters: Filters) -> Select[*tuple[
     column = deliveries.c
     conditions: list[ColumnElement[bool]] = [column.tenant == tenant, column.endpoint_id == endpoint_id]
     if filters.statuses:
-        conditions.append(column.status.in_(filters.statuses))
+        conditions.append(or_(*map(_of_status, sorted(filters.statuses))))
         if "succeeded" not in filters.statuses:
             conditions.append(_NOT_SUCCEEDED)
     if filters.event_types:
@@ -78,6 +78,12 @@ def matching(tenant: str, endpoint_id: UUID, filters: Filters) -> Select[*tuple[
     )
     conditions += [compared(bound) for bound, compared in bounds if bound is not None]
     return select(*_SHOWN).where(*conditions)
+
+
+def _of_status(status: StatusFilter) -> ColumnElement[bool]:
+    if status == "undelivered":  # what a replay may be of, and that is never a test
+        return and_(_NOT_SUCCEEDED, not_(deliveries.c.test))
+    return deliveries.c.status == status
 
 
 def _of_type(name: str) -> ColumnElement[bool]:

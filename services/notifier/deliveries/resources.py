@@ -115,13 +115,15 @@ class WebhookReplay(BaseModel):
     since: RequestedMoment | None = Field(
         None, description="Those created at this moment or later; a date is its midnight in UTC."
     )
-    until: RequestedMoment | None = Field(None, description="Those created before this moment; likewise.")
+    until: RequestedMoment | None = Field(
+        None, description="Those created before this moment, which is after `since`; likewise."
+    )
     event_types: Annotated[list[str], Field(min_length=1, max_length=100)] | None = Field(
         None, description="Those of one of these types; `product.*` is all that begin with `product.`."
     )
     status: Literal["undelivered", "all"] = Field(
         "undelivered",
-        description="`undelivered`: all that did not succeed. `all`: what has succeeded is sent again, too.",
+        description="`undelivered`: all that did not succeed, as in the list of deliveries. `all`: what has succeeded is sent again, too.",
     )
     dry_run: bool = Field(False, description="Only count them.")
 

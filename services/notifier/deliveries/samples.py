@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 from uuid import UUID
 
-from services.notifier.deliveries.filters import TEST_TYPE
+from services.notifier.messages.event_types import TEST_TYPE
 from services.notifier.messages.payloads import batch_body, deleted_item, edit_body, payload, record_item
 from shared.contracts import examples
 from shared.contracts.datasets import Dataset, DatasetField, datasets

@@ -1,5 +1,7 @@
 """Why an attempt brought no answer, or not all of one, in words for the receiver's people. Pure."""
 
+import os
+
 from aiohttp import (
     ClientConnectorCertificateError,
     ClientConnectorError,
@@ -46,4 +48,10 @@ def _unconnected(failure: ClientConnectorError) -> str:
 
 
 def _reason(failure: BaseException) -> str:
-    return (getattr(failure, "strerror", None) or str(failure) or type(failure).__name__).lower()
+    said = (getattr(failure, "strerror", None) or str(failure) or type(failure).__name__).lower()
+    if "connect call failed" not in said:
+        return said
+    # The event loop's words, with the addresses that were dialled: not for people, and not for who asks what a name means
+    # in our network.
+    number = getattr(failure, "errno", None)
+    return os.strerror(number).lower() if number else "none of the host's addresses can be reached"

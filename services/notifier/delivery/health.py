@@ -123,7 +123,7 @@ def _paused(health: Health, attempt: Attempt, now: datetime, scale: float) -> He
 
 
 def _warned(health: Health, last: Attempt | None, now: datetime) -> Judged:
-    if health.failing_since is None:
+    if health.failing_since is None or last is None:
         return Judged(health)
     share = (now - health.failing_since) / DISABLED_AFTER
     if share >= 1:

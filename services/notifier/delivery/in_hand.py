@@ -26,7 +26,7 @@ class Lane:
         self._queue: deque[tuple[float, Claimed]] = deque()
         self._successes: deque[float] = deque(maxlen=LANE_MOST)
         self._failures = 0
-        self._slow = False
+        self._slow = True  # until it has shown that it is not: hundreds that hang must not get all places
 
     @property
     def in_hand(self) -> InHand:

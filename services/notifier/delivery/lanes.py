@@ -50,7 +50,7 @@ class InHand(NamedTuple):
     Attributes:
         claimed: Deliveries not recorded yet.
         width: How many there may be.
-        slow: It is slow or failing.
+        slow: It is slow or failing, or not known to be quick yet.
     """
 
     claimed: int = 0

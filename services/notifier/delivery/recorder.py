@@ -1,11 +1,13 @@
 """Writing down what came of attempts, many in one transaction, with what follows from it for deliveries and endpoints."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.notifier.delivery import repository
@@ -17,7 +19,11 @@ from shared.contracts.events import AnyEvent, EndpointDisabled, EndpointFailing,
 from shared.platform.logs import get_logger
 
 BATCH = 200
+# From one transaction to the next, at least, so that attempts that end one after the other share one.
+WRITE_SECONDS = 0.01
 RETRY_SECONDS = 0.5  # while PostgreSQL is away
+# Classes of SQLSTATE by which a value is refused: data exception, integrity constraint violation.
+_REFUSED = frozenset({"22", "23"})
 
 Publish = Callable[[AsyncConnection, AnyEvent], Awaitable[None]]
 
@@ -61,6 +67,11 @@ class Recorder:
         self._failing = False
         self._stopped = False
 
+    @property
+    def runs(self) -> bool:
+        """Whether what ends is written down."""
+        return self._task is not None and not self._task.done()
+
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="notifier.recorder")
 
@@ -88,29 +99,41 @@ class Recorder:
             await self._something.wait()
             self._something.clear()
             while self._attempts or self._unsent:
+                began = time.monotonic()
                 await self._write(self._attempts[:BATCH], self._unsent[:BATCH])
+                await asyncio.sleep(max(0.0, began + WRITE_SECONDS - time.monotonic()))
 
     async def _write(self, attempts: Sequence[Recorded], unsent: Sequence[Claimed]) -> None:
         try:
-            await self._commit(attempts, unsent)
-        except (DataError, IntegrityError):
-            # One of them cannot be stored. Its lease runs out and it is sent again, which beats stopping all others.
-            await self._one_by_one(attempts)
+            await self._store(attempts, unsent)
         except Exception:
             # Whatever it is, the attempts were made and must be written down.
             if not self._failing:  # told once, not at every try
                 log.exception("delivery.not_recorded")
             self._failing = True
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _store(self, attempts: Sequence[Recorded], unsent: Sequence[Claimed]) -> None:
+        try:
+            await self._commit(attempts, unsent)
+        except DBAPIError as error:
+            if not _refused(error):
+                raise
+            # One of them cannot be stored: all others are, and of this one at least that it was made.
+            await self._one_by_one(attempts)
         else:
             self._done(attempts, unsent)
 
     async def _one_by_one(self, attempts: Sequence[Recorded]) -> None:
         for one in attempts:
-            try:
-                await self._commit([one], [])
-            except (DataError, IntegrityError):
-                log.exception("delivery.unrecordable", delivery_id=str(one.claimed.id))
+            for told in (one, _without_answer(one)):
+                try:
+                    await self._commit([told], [])
+                    break
+                except DBAPIError as error:
+                    if not _refused(error):
+                        raise
+                    log.exception("delivery.unrecordable", delivery_id=str(one.claimed.id))
             self._done([one], [])
 
     def _done(self, attempts: Sequence[Recorded], unsent: Sequence[Claimed]) -> None:
@@ -138,6 +161,8 @@ class Recorder:
         moving = [one for one in attempts if one.claimed.ordered and _lets_go(one)]
         locked = told | {_endpoint(one) for one in moving}
         there = await repository.lock_endpoints(connection, locked) if locked else set()
+        if others := {_endpoint(one) for one in attempts} - locked:
+            await repository.keep_endpoints(connection, others)
         if told & there:
             await self._judge(connection, told & there, attempts, ahead)
         written = await repository.record(connection, attempts, owner=self._owner, ahead=ahead)
@@ -166,6 +191,16 @@ class Recorder:
             if told := await _news(connection, endpoint_id, verdict):
                 event = event_of(told, tenant=tenant, subject=endpoint_id, service="notifier")
                 await self._publish(connection, event)
+
+
+def _refused(error: DBAPIError) -> bool:
+    """Whether it is what was to be stored that is wrong. (SQLAlchemy has no DataError of asyncpg's.)"""
+    return (getattr(error.orig, "sqlstate", None) or "")[:2] in _REFUSED
+
+
+def _without_answer(recorded: Recorded) -> Recorded:
+    error = "internal error: what came back could not be written down"
+    return replace(recorded, attempt=replace(recorded.attempt, response_body=None, error=error))
 
 
 def _endpoint(recorded: Recorded) -> UUID:

@@ -190,12 +190,11 @@ async def _turns_lost(
 ) -> set[UUID]:
     """Endpoints whose one probe, or whose share of its rate limit, another process has taken meanwhile."""
     lost: set[UUID] = set()
-    if probes := sorted(room.endpoint_id for room in rooms if room.probe):
-        seen = [lanes[endpoint_id][0].probe_at for endpoint_id in probes]
-        parameters = {"ids": probes, "seen": seen, "ahead": ahead, "seconds": PROBE_SECONDS}
-        lost |= set(probes) - set(await connection.scalars(_PROBES, parameters))
-    for room in sorted(rooms, key=lambda one: one.endpoint_id):
-        if room.paced_to is None or room.endpoint_id in lost:
+    marked = [room.endpoint_id for room in rooms if room.probe or room.paced_to is not None]
+    if marked:
+        await healths(connection, marked)  # locks them in their order
+    for room in rooms:
+        if room.paced_to is None:
             continue
         lane, destination = lanes[room.endpoint_id]
         values = {
@@ -206,6 +205,10 @@ async def _turns_lost(
         }
         if await connection.scalar(_PACE, values) is None:
             lost.add(room.endpoint_id)
+    if probes := [room.endpoint_id for room in rooms if room.probe and room.endpoint_id not in lost]:
+        seen = [lanes[endpoint_id][0].probe_at for endpoint_id in probes]
+        parameters = {"ids": probes, "seen": seen, "ahead": ahead, "seconds": PROBE_SECONDS}
+        lost |= set(probes) - set(await connection.scalars(_PROBES, parameters))
     return lost
 
 
@@ -219,6 +222,12 @@ async def lock_endpoints(connection: AsyncConnection, endpoint_ids: Iterable[UUI
     """Let nobody else add to these endpoints' deliveries, or release any, until the transaction ends: those that are there."""
     query = select(endpoints.c.id).where(endpoints.c.id.in_(endpoint_ids)).order_by(endpoints.c.id)
     return set(await connection.scalars(query.with_for_update(key_share=True)))
+
+
+async def keep_endpoints(connection: AsyncConnection, endpoint_ids: Iterable[UUID]) -> None:
+    """Let nobody delete these endpoints until the transaction ends: that would lock their deliveries in any order."""
+    query = select(endpoints.c.id).where(endpoints.c.id.in_(endpoint_ids)).order_by(endpoints.c.id)
+    await connection.execute(query.with_for_update(read=True, key_share=True))
 
 
 async def healths(connection: AsyncConnection, endpoint_ids: Iterable[UUID]) -> dict[UUID, Health]:

@@ -23,13 +23,13 @@ from aiohttp import (
     ClientTimeout,
     DummyCookieJar,
     ServerDisconnectedError,
-    TCPConnector,
 )
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from services.notifier.delivery.answers import KEPT_BYTES, Answer, seconds_to_wait
 from services.notifier.delivery.attempts import Attempt
+from services.notifier.delivery.connections import BoundedConnector
 from services.notifier.delivery.failures import in_words
 from services.notifier.targets.errors import TargetRefused
 from services.notifier.targets.guard import Guard
@@ -117,7 +117,7 @@ class Sender:
                 await _post(fresh, target, headers, body, answer)
 
     def _client(self, *, force_close: bool = False) -> ClientSession:
-        connector = TCPConnector(
+        connector = BoundedConnector(
             resolver=_Vetted(self._guard),
             socket_factory=self._dialled,
             ssl=self._tls,

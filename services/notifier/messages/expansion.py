@@ -38,6 +38,13 @@ _DATASET_OF = {
 log = get_logger(__name__)
 
 
+async def tenants_that_ask(
+    connection: AsyncConnection, tenants: Iterable[str], retention: timedelta
+) -> set[str]:
+    """Those of `tenants` one of whose endpoints asks for any records."""
+    return await repository.tenants_that_ask(connection, tenants, _record_patterns(), retention)
+
+
 async def expand(
     engine: AsyncEngine, event: AnyEvent, *, retention: timedelta, wake: Callable[[], None]
 ) -> None:
@@ -169,23 +176,19 @@ class _Step:
         batches = self._waiting[:MESSAGES_WRITTEN_AT_ONCE]
         del self._waiting[: len(batches)]
         messages = [self._message(batch) for batch in batches]
-        self.stored += await add_messages(
-            self.connection,
-            tenant=self.event.tenant,
-            event_id=self.event.id,
-            messages=messages,
-            datasets=[_DATASET_OF[message.event_type] for message in messages],
-        )
+        self.stored += await add_messages(self.connection, messages)
 
     def _message(self, batch: Batch) -> Message:
         self.batches += 1
+        dataset = _DATASET_OF[batch.event_type]
         body = batch_body(
             batch.event_type,
             self.event.time,
-            dataset=_DATASET_OF[batch.event_type],
+            dataset=dataset,
             import_id=self.event.data.import_id,
             number=self.batches,
             rows=batch.rows,
             items=batch.items,
         )
-        return Message(batch.event_type, body, part=self.batches)
+        event = self.event
+        return Message(event.tenant, event.id, batch.event_type, body, part=self.batches, dataset=dataset)

@@ -1,17 +1,17 @@
 """SQL of what messages are made from: what an import changed, records as they are, and how far an import is told."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import cache
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Interval, Text, TextClause, bindparam, func, or_, select, text, update
+from sqlalchemy import ARRAY, Interval, Text, TextClause, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifier.messages.event_types import patterns_for
-from services.notifier.tables import changes, endpoints, expansions
+from services.notifier.tables import changes, expansions
 from shared.contracts.datasets import Dataset
 from shared.contracts.record_json import record_json_sql
 from shared.platform.database import advisory_key
@@ -48,20 +48,39 @@ class Change(NamedTuple):
     keys: Sequence[str]
 
 
+_ASKED = text("""
+    SELECT event_types, datasets FROM notifier.endpoints
+    WHERE tenant = :tenant AND event_types && :patterns AND (enabled OR disabled_at > now() - :retention)
+""").bindparams(bindparam("patterns", type_=ARRAY(Text())), bindparam("retention", type_=Interval()))
+
+_TENANTS = text("""
+    SELECT DISTINCT tenant FROM notifier.endpoints
+    WHERE tenant = ANY (:tenants) AND event_types && :patterns
+        AND (enabled OR disabled_at > now() - :retention)
+""").bindparams(
+    bindparam("tenants", type_=ARRAY(Text())),
+    bindparam("patterns", type_=ARRAY(Text())),
+    bindparam("retention", type_=Interval()),
+)
+
+
 async def asked(
     connection: AsyncConnection, tenant: str, patterns: Sequence[str], retention: timedelta
 ) -> list[Asked]:
     """What the tenant's endpoints ask for that ask for any of these patterns, and are not disabled for longer than that."""
-    lately = endpoints.c.disabled_at > func.now() - bindparam("retention", retention, Interval)
-    query = select(endpoints.c.event_types, endpoints.c.datasets).where(
-        endpoints.c.tenant == tenant,
-        endpoints.c.event_types.overlap(list(patterns)),
-        or_(endpoints.c.enabled, lately),
-    )
+    parameters = {"tenant": tenant, "patterns": list(patterns), "retention": retention}
     return [
         Asked(frozenset(row.event_types), None if row.datasets is None else frozenset(row.datasets))
-        for row in await connection.execute(query)
+        for row in await connection.execute(_ASKED, parameters)
     ]
+
+
+async def tenants_that_ask(
+    connection: AsyncConnection, tenants: Iterable[str], patterns: Sequence[str], retention: timedelta
+) -> set[str]:
+    """Those of `tenants` of which `asked` finds any."""
+    parameters = {"tenants": sorted(set(tenants)), "patterns": list(patterns), "retention": retention}
+    return set(await connection.scalars(_TENANTS, parameters))
 
 
 async def take(connection: AsyncConnection, tenant: str, import_id: UUID) -> Told | None:

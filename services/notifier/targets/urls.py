@@ -83,8 +83,10 @@ def _check_ipv6(host: str) -> None:
 
 def _check_ipv4(host: str) -> None:
     try:
-        IPv4Address(host)
+        address = IPv4Address(host.removesuffix("."))
     except ValueError as error:
         raise ValueError(
             "the host ends in a number and is not an address of four decimal numbers, such as 198.51.100.7"
         ) from error
+    if host.endswith("."):
+        raise ValueError(f"the host is an address with a dot at its end; write {address}, without the dot")

@@ -178,21 +178,35 @@ class Bus:
             apply_types=False,
         )
         for subscription in self._subscriptions:
-            self._subscribe(broker, subscription.queue.name, subscription.queue.workers, self._retry)(
-                self._on_outbox(subscription)
+            queue = subscription.queue
+            subscribed = self._subscribe(
+                broker,
+                queue.name,
+                queue.workers,
+                self._retry,
+                acknowledged_together=queue.acknowledged_together,
             )
+            subscribed(self._on_outbox(subscription))
         if self._rabbit:
             self._subscribe(broker, f"relay.{self.service}", 1, FOREVER, batch=RELAY_BATCH)(self._relay)
         return broker
 
     def _subscribe(
-        self, broker: OutboxBroker, queue: str, workers: int, retry: RetryPolicy, *, batch: int = 1
+        self,
+        broker: OutboxBroker,
+        queue: str,
+        workers: int,
+        retry: RetryPolicy,
+        *,
+        batch: int = 1,
+        acknowledged_together: int = 1,
     ) -> Callable[..., object]:
         return broker.subscriber(
             queue,
             max_workers=workers,
             # What is fetched is leased, and waits here while the workers are busy: as little as possible.
             fetch_batch_size=max(batch, workers),
+            terminal_flush_batch_size=acknowledged_together,
             min_fetch_interval=POLL_SECONDS / 4,
             max_fetch_interval=POLL_SECONDS,
             lease_ttl_seconds=LEASE_SECONDS,
