@@ -12,14 +12,14 @@ from services.notifier.investigations.by_endpoint import from_endpoint
 from services.notifier.investigations.grouping import Reported, from_import
 from services.notifier.investigations.logbook import Publish, log_event
 from services.notifier.messages.edits import told_change, told_deletion
-from services.notifier.messages.expansion import expand, tenants_that_ask
+from services.notifier.messages.expansion import LATER_SECONDS, expand, tenants_that_ask
 from services.notifier.messages.fanout import RETENTION, Message, fan_out
 from services.notifier.messages.gathering import Gathering
 from services.notifier.messages.payloads import body_of
 from services.notifier.tables import inbox
 from shared.contracts.events import AnyEvent
 from shared.contracts.topology import NOTIFIER_EVENTS
-from shared.platform.bus import Subscription, once
+from shared.platform.bus import Later, Subscription, once
 
 EXPANSIONS_AT_ONCE = 2  # imports whose records are made messages of: each takes up to 60 MB
 
@@ -93,9 +93,12 @@ class _Teller:
         await (self._expand if event.data.edit_id is None else self.tell)(event)
 
     async def _expand(self, event: AnyEvent) -> None:
-        if await self._asks(event.tenant):
-            async with self._expansions:
-                await expand(self._engine, event, retention=self._retention, wake=self._wake)
+        if not await self._asks(event.tenant):
+            return
+        if self._expansions.locked():  # not waited for, so that other events go past
+            raise Later(LATER_SECONDS)
+        async with self._expansions:
+            await expand(self._engine, event, retention=self._retention, wake=self._wake)
 
     async def _who_asks(self, tenants: Sequence[str]) -> Sequence[bool]:
         async with self._engine.connect() as connection:

@@ -310,7 +310,8 @@ async def test_its_end_is_told_once(weathered, case):
     told = await terminal_events(case, weathered.receiver, len(expected))
     assert sorted(event["type"] for event in told) == sorted(expected)
     deliveries = await case.stack.rows(
-        "SELECT event_type FROM notifier.deliveries WHERE tenant = $1 AND position($2::bytea IN body) > 0",
+        "SELECT d.event_type FROM notifier.deliveries d JOIN notifier.messages m ON m.id = d.message_id"
+        " WHERE d.tenant = $1 AND position($2::bytea IN m.body) > 0",
         case.tenant,
         case.import_id.encode(),
     )

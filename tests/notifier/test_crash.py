@@ -18,8 +18,10 @@ IMPORTS = 4
 # Of two endpoints that are told of all of them, and one of the good ends; and of the investigation that is opened.
 DELIVERIES = 2 * IMPORTS * 2 + IMPORTS + 1
 
-SENT_ONCE = ("consuming", "consumed", "claimed")
+SENT_ONCE = ("consuming", "claimed")
 SENT_AGAIN = ("sending", "answered", "recording", "released")
+# When some events have been told, the deliveries of those before may be under way.
+EITHER = ("consumed", "recorded")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ async def crashed(scene: Scene, step: str) -> None:
     return await scene.killed(victim)
 
 
-@pytest.mark.parametrize("step", [*SENT_ONCE, *SENT_AGAIN, "recorded"])
+@pytest.mark.parametrize("step", [*SENT_ONCE, *SENT_AGAIN, *EITHER])
 async def test_killed_twice_in_a_step_it_delivers_all(busy, step):
     done = set()
     for _ in range(2):

@@ -102,6 +102,7 @@ async def test_an_import_is_told_whole_in_order_of_the_file_and_its_end_comes_la
 
 async def test_whatever_events_come_and_however_often_each_change_is_told_once(mill, telling, monkeypatch):
     monkeypatch.setattr(expansion, "CHANGES_A_STEP", 2)
+    monkeypatch.setattr(expansion, "STEPS_AT_ONCE", 2)
     endpoint = await telling.endpoint("product.*", "import.*")
     for seed in range(3):
         work = await load(mill, products(range(2000), f"v{seed}"), slice_bytes=16_000)

@@ -71,8 +71,6 @@ def head(*lines, status="200 OK"):
         (Says(head("X: " + "a" * (HEAD_BYTES - 100), "Content-Length: 0")), 200, "", None),
         (Says(head("X: " + "a" * 2 * HEAD_BYTES, "Content-Length: 0")), None, None, NO_HTTP),
         (Says(head(*["X: a"] * 5000)), None, None, NO_HTTP),
-        (Says(head(status="103 Early Hints") * (HEADS_BYTES // 20), HANG), None, None, NO_HTTP),
-        (Says(head("Transfer-Encoding: chunked") + b"5;" + b"x" * ANSWER_BYTES, HANG), 200, "", BROKEN_OFF),
         (Says(head("Content-Length: -1")), None, None, NO_HTTP),
         (Says(b"SSH-2.0-OpenSSH\r\n\r\n"), None, None, NO_HTTP),
         (Says(b"", CLOSE), None, None, NO_ANSWER),
@@ -94,6 +92,24 @@ async def test_whatever_comes_back_is_an_attempt(sender, says, status, body, err
     assert len(receiver.bodies) == 1
     assert attempt.latency_ms < 3000
     assert datetime.now(UTC) - attempt.attempted_at < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "body", "error"),
+    [
+        (Says(head(status="103 Early Hints") * (HEADS_BYTES // 20), HANG), None, None, NO_HTTP),
+        (Says(head("Transfer-Encoding: chunked") + b"5;" + b"x" * ANSWER_BYTES, HANG), 200, "", BROKEN_OFF),
+    ],
+    ids=["interim answers", "a chunk's extension"],
+)
+async def test_a_flood_is_read_up_to_a_bound(says, status, body, error):
+    guard = Guard(TargetPolicy(allow_private=True), Resolver())
+    patient = Sender(guard, total_seconds=60)
+    async with peer(says) as receiver:
+        attempt = await patient.post(receiver.url, {}, b"{}")
+    assert (attempt.response_status, attempt.response_body, attempt.error) == (status, body, error)
+    await patient.close()
+    await guard.close()
 
 
 @pytest.mark.parametrize(

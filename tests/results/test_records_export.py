@@ -228,11 +228,11 @@ async def test_a_client_that_stops_reading_is_cut_off_and_no_crash(
             for connection in stuck:
                 connection.sendall(asked.encode())
             async with asyncio.timeout(20):
-                while len(logs) < 2:
+                while len(ours := [line for line in logs if line["event"] != "presence.lost"]) < 2:
                     await asyncio.sleep(0.05)
         answer = await results.get("/records/products.csv", sku="1")
         bodies = [await asyncio.to_thread(rest_of, connection) for connection in stuck]
-    assert [(line["event"], line["log_level"]) for line in logs] == [("export.cut_off", "info")] * 2
+    assert [(line["event"], line["log_level"]) for line in ours] == [("export.cut_off", "info")] * 2
     assert answer.status_code == 200, "their places are free"
     assert not any(body.endswith(b"0\r\n\r\n") for body in bodies)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

@@ -24,6 +24,7 @@ from shared.platform.bus import Later
 from shared.platform.logs import get_logger
 
 CHANGES_A_STEP = 8  # of up to 5,000 records: about a second
+STEPS_AT_ONCE = 10  # far below the 30 s after which the bus gives the event to another worker
 RECORDS_READ_AT_ONCE = MAX_ITEMS  # 60 MB, if all are as large as a record may be
 MESSAGES_WRITTEN_AT_ONCE = 16  # 4 MB at most
 LATER_SECONDS = 0.3  # a step takes longer, and the bus may take a second to look
@@ -51,10 +52,13 @@ async def expand(
     """Tell all that the import of `event` has changed by now and that is not told yet, if anybody asks for it.
 
     Raises:
-        Later: somebody else is at it.
+        Later: somebody else is at it, or there is so much that others go first.
     """
-    while await _step(engine, event, retention):
+    for _ in range(STEPS_AT_ONCE):
+        if not await _step(engine, event, retention):
+            return
         wake()
+    raise Later(LATER_SECONDS)
 
 
 async def _step(engine: AsyncEngine, event: AnyEvent, retention: timedelta) -> bool:
