@@ -16,6 +16,7 @@ from services.notifier.deliveries.resources import (
     cut,
     delivery_of,
 )
+from services.notifier.endpoints.changing import not_found
 from shared.contracts.problems import NotFound
 from shared.platform.paging import Cursors, HowTotal, page_of, total_of
 
@@ -94,11 +95,7 @@ async def see_endpoint(connection: AsyncConnection, tenant: str, endpoint_id: UU
         NotFound: `webhook_not_found`.
     """
     if not await repository.endpoint_exists(connection, tenant, endpoint_id):
-        raise webhook_not_found(endpoint_id)
-
-
-def webhook_not_found(endpoint_id: UUID) -> NotFound:
-    return NotFound("webhook_not_found", f"there is no webhook endpoint {endpoint_id}")
+        raise not_found(endpoint_id)
 
 
 def delivery_not_found(endpoint_id: UUID, delivery_id: UUID) -> NotFound:

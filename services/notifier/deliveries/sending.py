@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.notifier.deliveries import repository
 from services.notifier.deliveries.filters import sendable
-from services.notifier.deliveries.log import delivery_not_found, webhook_not_found
+from services.notifier.deliveries.log import delivery_not_found
 from services.notifier.deliveries.samples import sample_of
 from services.notifier.delivery.attempts import Claimed
 from services.notifier.delivery.worker import DeliveryWorker
+from services.notifier.endpoints.changing import not_found
 from shared.contracts.problems import Conflict, TooManyRequests
 from shared.platform.tenancy import tenant_writing
 
@@ -48,7 +49,7 @@ class SendOnRequest:
             async with tenant_writing(self._engine, tenant) as connection:
                 sequence = await repository.next_sequence(connection, tenant, endpoint_id)
                 if sequence is None:
-                    raise webhook_not_found(endpoint_id)
+                    raise not_found(endpoint_id)
                 delivery_id = await repository.add_test(
                     connection,
                     tenant,
@@ -139,7 +140,7 @@ async def lock_enabled(connection: AsyncConnection, tenant: str, endpoint_id: UU
     """
     endpoint = await repository.lock_endpoint(connection, tenant, endpoint_id)
     if endpoint is None:
-        raise webhook_not_found(endpoint_id)
+        raise not_found(endpoint_id)
     if not endpoint.enabled:
         raise Conflict(
             "webhook_disabled",

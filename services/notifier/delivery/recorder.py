@@ -1,7 +1,6 @@
 """Writing down what came of attempts, many in one transaction, with what follows from it for deliveries and endpoints."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -19,8 +18,6 @@ from shared.contracts.events import AnyEvent, EndpointDisabled, EndpointFailing,
 from shared.platform.logs import get_logger
 
 BATCH = 200
-# From one transaction to the next, at least, so that attempts that end one after the other share one.
-WRITE_SECONDS = 0.01
 RETRY_SECONDS = 0.5  # while PostgreSQL is away
 # Classes of SQLSTATE by which a value is refused: data exception, integrity constraint violation.
 _REFUSED = frozenset({"22", "23"})
@@ -99,9 +96,7 @@ class Recorder:
             await self._something.wait()
             self._something.clear()
             while self._attempts or self._unsent:
-                began = time.monotonic()
                 await self._write(self._attempts[:BATCH], self._unsent[:BATCH])
-                await asyncio.sleep(max(0.0, began + WRITE_SECONDS - time.monotonic()))
 
     async def _write(self, attempts: Sequence[Recorded], unsent: Sequence[Claimed]) -> None:
         try:
