@@ -36,7 +36,7 @@ def refuse_unknown(given: Iterable[str], there: Sequence[str], *, of: str) -> No
             raise Unprocessable(
                 "filter_unknown",
                 f"{name[:MAX_NAME]!r} is no parameter of {of}",
-                hint=f"there are: {', '.join(there)}",
+                hint=f"there are: {', '.join(there)}" if there else "it takes none",
                 parameters=list(there),
             )
 

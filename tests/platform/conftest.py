@@ -15,11 +15,12 @@ from shared.platform import logs
 def configure():
     """`logs.configure`, undone afterwards. To be called in the test: what pytest captures changes before it."""
     level = logging.getLogger().level
+    before = structlog.get_config()
     yield logs.configure
     root = logging.getLogger()
     root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Who is let in: tokens that are right, and every way in which one can be wrong."""
 
+import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
@@ -191,3 +192,24 @@ async def test_a_long_token_is_refused_before_anything_is_done_with_it():
     longest = signed(padding="x" * 5800)
     assert 7_900 < len(longest) <= 8192
     assert (await authenticator().identify(longest)).tenant == "acme"
+
+
+async def test_a_token_that_was_right_before_expires_all_the_same():
+    nearly_over = signed(exp=int(datetime.now(UTC).timestamp()) - 28)  # of the 30 s that clocks may differ
+    let_in = authenticator()
+    caller = await let_in.identify(nearly_over)
+    assert await let_in.identify(nearly_over) is caller  # not checked again
+    while datetime.now(UTC) < caller.expires_at:
+        await asyncio.sleep(0.1)
+    with pytest.raises(Unauthenticated) as caught:
+        await let_in.identify(nearly_over)
+    assert caught.value.code == "token_expired"
+
+
+async def test_so_many_tokens_are_remembered_and_no_more(monkeypatch):
+    monkeypatch.setattr("shared.platform.auth.jwt.REMEMBERED", 2)
+    let_in = authenticator()
+    tokens_of_three = [signed(sub=f"caller-{number}") for number in range(3)]
+    callers = [await let_in.identify(token) for token in tokens_of_three]
+    assert await let_in.identify(tokens_of_three[2]) is callers[2]
+    assert await let_in.identify(tokens_of_three[0]) is not callers[0]

@@ -9,7 +9,7 @@ the last attempt. A message may come twice; `once` makes a handler idempotent.
 """
 
 from shared.platform.bus.bus import Bus
-from shared.platform.bus.delivery import Handler, Later, Subscription, inbox_table, once
+from shared.platform.bus.delivery import Handler, Later, Publish, Subscription, inbox_table, once
 from shared.platform.bus.retry import RetryPolicy
 
-__all__ = ["Bus", "Handler", "Later", "RetryPolicy", "Subscription", "inbox_table", "once"]
+__all__ = ["Bus", "Handler", "Later", "Publish", "RetryPolicy", "Subscription", "inbox_table", "once"]

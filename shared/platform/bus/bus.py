@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
@@ -97,16 +98,22 @@ class Bus:
             data, tenant=tenant, subject=subject, service=self.service, traceparent=current_traceparent()
         )
 
-    async def publish(self, connection: AsyncConnection, event: AnyEvent) -> None:
-        """Put the event into the outbox; it goes out when the caller's transaction commits.
+    async def publish(self, connection: AsyncConnection, *events: AnyEvent) -> None:
+        """Put events into the outbox; they go out when the caller's transaction commits.
 
         Raises:
-            LookupError: no queue is bound to the event's type.
+            LookupError: no queue is bound to the type of one.
         """
-        queues = queues_for(event.type)
-        names = [f"relay.{self.service}"] if self._rabbit else [queue.name for queue in queues]
-        for name in names:
-            await self._publisher.publish(event.to_bytes(), queue=name, session=connection)
+        bodies: defaultdict[str, list[bytes]] = defaultdict(list)
+        for event in events:
+            queues = queues_for(event.type)
+            for name in [f"relay.{self.service}"] if self._rabbit else [queue.name for queue in queues]:
+                bodies[name].append(event.to_bytes())
+        for name, of_queue in bodies.items():
+            if len(of_queue) == 1:
+                await self._publisher.publish(of_queue[0], queue=name, session=connection)
+            else:
+                await self._publisher.publish_batch(*of_queue, queue=name, session=connection)
 
     async def announce(self, event: AnyEvent) -> None:
         """Send a live event now, past the outbox. Never raises for a transport that is away: it may be lost."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Column, DateTime, MetaData, Table, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import insert
@@ -13,6 +13,12 @@ from shared.contracts.topology import Queue
 
 Handler = Callable[[Any], Awaitable[None]]
 Exhausted = Callable[[AnyEvent, BaseException], Awaitable[None]]
+
+
+class Publish(Protocol):
+    """Puts events into the caller's transaction, as `Bus.publish` does."""
+
+    async def __call__(self, connection: AsyncConnection, /, *events: AnyEvent) -> None: ...
 
 
 class Later(Exception):

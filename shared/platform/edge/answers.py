@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from shared.contracts.problems import CONTENT_TYPE, Problem, Unavailable, Unprocessable, UnsupportedMedia
 from shared.platform.edge.request import is_json
+from shared.platform.faults import message_of
 from shared.platform.logs import get_logger
 
 log = get_logger(__name__)
@@ -63,7 +64,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     faults = [
         {
             "field": ".".join(str(part) for part in fault["loc"]),
-            "message": _words(fault["msg"]),
+            "message": message_of(fault),
             "type": fault["type"],
         }
         for fault in error.errors()
@@ -80,10 +81,6 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     detail = "; ".join(f"{fault['field']}: {fault['message']}" for fault in faults)
     named = [{"field": fault["field"], "message": fault["message"]} for fault in faults]
     return answer_to(Unprocessable("request_invalid", detail, errors=named))
-
-
-def _words(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
