@@ -19,6 +19,7 @@ from services.processor.loading import (
     stage_of_import,
 )
 from services.processor.merging import merge_of
+from services.processor.profile import added
 from services.processor.reasons import ImportBroken
 from services.processor.repository import Work
 from services.processor.slices import (
@@ -256,6 +257,7 @@ class Job:
             "row_errors_kept": work.row_errors_kept + kept,
             "date_orders": done.date_orders,
             "notes": dict(Counter(work.notes) + notes),
+            "profile": added(work.profile, done.tallies),
         }
         balance = _balance(loaded, processed=done.records, rejected=done.rejected)
         return _Outcome(balance, changes, loaded.beside)

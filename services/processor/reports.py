@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from services.processor.profile import profile_of
 from services.processor.repository import Work
 from shared.contracts.events import (
     COUNTS,
@@ -64,7 +65,9 @@ def resumed(work: Work) -> ImportResumed:
 
 def completed(work: Work) -> ImportCompleted:
     """That it is done."""
-    return ImportCompleted(dry_run=work.options.get("dry_run", False), **_ended(work))
+    return ImportCompleted(
+        dry_run=work.options.get("dry_run", False), profile=profile_of(work.profile), **_ended(work)
+    )
 
 
 def failed(work: Work) -> ImportFailed:

@@ -20,6 +20,7 @@ from services.processor.corrected import (
     restored_cells,
 )
 from services.processor.error_file import ErrorFileWriter, fields_of
+from services.processor.profile import Sampler, Tallies
 from services.processor.staging import Staged
 from shared.contracts.datasets import Dataset, datasets
 from shared.contracts.dialect import Dialect
@@ -134,6 +135,7 @@ class Slice:
         sent: Which lines of the corrected import the records to load correct.
         notes: Remarks on the file, counted.
         date_orders: How each date column's values are read; None until a record was seen.
+        tallies: What a sample of the records has, by column.
     """
 
     checkpoint: Checkpoint
@@ -148,6 +150,7 @@ class Slice:
     sent: Sent = field(default_factory=Sent)
     notes: Counter[str] = field(default_factory=Counter)
     date_orders: Mapping[str, DateOrder] | None = None
+    tallies: Tallies = field(default_factory=dict)
 
 
 class SliceReader:
@@ -177,6 +180,7 @@ class SliceReader:
         self._reader = RecordReader(source.dialect, checkpoint, width=source.width)
         self._scout: RecordReader | None = None
         self._errors = source.error_file()
+        self._sampler = Sampler(source.dataset, source.columns)
         self._keeps_origin = source.dataset.on_duplicate == "reject"
         self._checker: Checker | None = None
 
@@ -205,6 +209,7 @@ class SliceReader:
 
     def _finish(self) -> None:
         self.slice.staged.sort()
+        self.slice.tallies = self._sampler.tallies()
 
     def _decide_date_orders(self, block: bytes, *, at_end: bool) -> None:
         """Read the block once before: its dates are read as all of it, not its first record, says they are."""
@@ -239,6 +244,7 @@ class SliceReader:
         batch = restored_batch(came, self._source.remarks) if self._source.restores else came
         checker = self._checker_now()
         checked = checker.check(batch)
+        self._sampler.add(batch)
         self.slice.records += len(batch)
         self.slice.notes.update(checked.notes)
         columns = [*checked.columns, *self._references(checker, checked)]

@@ -56,6 +56,7 @@ imports = Table(
     Column("error_parts", Integer),
     Column("date_orders", JSONB),
     Column("notes", JSONB),
+    Column("profile", JSONB),
     Column("fence", BigInteger),
     Column("tries", Integer),
     Column("lease_owner", BigInteger),

@@ -193,6 +193,7 @@ def test_a_sound_declaration():
         (things(value("number", precision=2, scale=3)), "scale is part of precision"),
         (things(value("integer", groupChar=".")), "groupChar and decimalChar are the same"),
         (things(value("date", constraints={"nonzero": True})), "nonzero is for numbers"),
+        (things(value("string", measure="price")), "a measure is said of numbers, not of a string"),
         (things(value("integer", constraints={"maxLength": 3})), "are for strings"),
         (things(value("date", case="upper")), "are for strings"),
         (things(value("date", identifier=True)), "are for strings"),

@@ -29,7 +29,7 @@ Read = Callable[[str], Result]
 
 def integers(field: DatasetField, now: datetime) -> Read:
     """Reads whole numbers of 64 bits; a fraction of zeros is none (`2008.0`)."""
-    plain = _plain(field)
+    plain = plain_number(field)
     bounds = Bounds(field, now)
 
     def read(value: str) -> Result:
@@ -72,7 +72,7 @@ class Numbers:
         self._most_whole = field.precision - field.scale  # digits before the decimal point
         self._bounds = Bounds(field, now)
         self._usual = _usual(field, self._most_whole, field.scale)
-        self._plain = _plain(field)
+        self._plain = plain_number(field)
 
     def read(self, value: str) -> Result:
         """The number without groups, marks and exponent; zeros beyond its scale are left out."""
@@ -115,8 +115,8 @@ def _usual(field: DatasetField, whole: int, scale: int) -> re.Pattern[str] | Non
     return re.compile(rf"-?(?:0|[1-9][0-9]{{0,{whole - 1}}}){fraction}")
 
 
-def _plain(field: DatasetField) -> Callable[[str], str]:
-    """Makes a number of the field what Python reads as one; anything else becomes an empty string."""
+def plain_number(field: DatasetField) -> Callable[[str], str]:
+    """Makes a number, as the field writes them, what Python reads as one; anything else becomes an empty string."""
     group, point = field.group_char, field.decimal_char
     whole = "[0-9]+"
     if group:

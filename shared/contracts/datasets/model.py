@@ -82,6 +82,8 @@ class DatasetField(_Declared):
         in_file: False for a column that files never bring and an import never takes from them.
         default: What a new record has where files bring no such column. The table's column default does it; here
             it is said to those who read the declaration.
+        measure: What a number is of, for those who judge files: a price for one piece, or a quantity; neither is ever
+            below zero in a file that is right. A quantity that may be a return has none.
         example: A right value, as a file may have it.
     """
 
@@ -108,6 +110,7 @@ class DatasetField(_Declared):
     aliases: tuple[str, ...] = ()
     in_file: bool = True
     default: bool | int | str | None = None
+    measure: Literal["price", "quantity"] | None = None
 
     @property
     def max_stored_length(self) -> int | None:
@@ -143,6 +146,8 @@ class DatasetField(_Declared):
             return "groupChar and decimalChar are the same"
         if self.constraints.nonzero and self.type not in _NUMBERS:
             return f"nonzero is for numbers, not for a {self.type}"
+        if self.measure and self.type not in _NUMBERS:
+            return f"a measure is said of numbers, not of a {self.type}"
         return None
 
     def _text_problem(self) -> str | None:
