@@ -248,10 +248,36 @@ class ImportProgressed(RunCounts):
     processing_started_at: datetime
 
 
+class ColumnProfile(EventData):
+    """What a sample of an import's records has in one column of its dataset.
+
+    Attributes:
+        values: Cells of the sample that are not empty.
+        empty: Cells that are.
+        numbers: Values that are written as numbers.
+        negatives: Numbers below zero.
+        formatted: Values that look like an identifier: letters, digits and `. _ - / +`, 2 to 64 characters.
+        typical: Geometric mean of the numbers above zero, which a few extreme ones hardly move; None: there are none.
+        positives: How many numbers `typical` is the mean of.
+    """
+
+    type = "any"
+    values: int
+    empty: int
+    numbers: int = 0
+    negatives: int = 0
+    formatted: int = 0
+    typical: float | None = None
+    positives: int = 0
+
+
 class ImportCompleted(RunCounts):
     """Every record of the file was loaded or reported. `rows_rejected` > 0 is no failure.
 
     With `dry_run` nothing was loaded: the counts say what would have been.
+
+    Attributes:
+        profile: Of the dataset's columns that the file has; empty, from a producer that takes no sample.
     """
 
     type = "import.completed"
@@ -262,6 +288,7 @@ class ImportCompleted(RunCounts):
     dry_run: bool = False
     processing_started_at: datetime
     processing_completed_at: datetime
+    profile: dict[str, ColumnProfile] = {}
 
 
 FINAL_ERROR_CODES = frozenset(
@@ -304,7 +331,48 @@ class InvestigationOpened(EventData):
     reason: str
     supplier: str | None
     summary: str
+    severity: Literal["info", "warning", "error", "critical"] = "error"
     opened_at: datetime
+
+
+class _InvestigationChanged(EventData):
+    """An investigation's state changed.
+
+    Attributes:
+        count: Errors in it so far.
+        by: Subject of the token of the person who did it; None: an event did, or the end of a mute.
+        note: What that person said.
+    """
+
+    investigation_id: UUID
+    stage: str
+    reason: str
+    supplier: str | None
+    summary: str
+    severity: Literal["info", "warning", "error", "critical"]
+    count: int
+    by: str | None
+    note: str | None
+
+
+class InvestigationReopened(_InvestigationChanged):
+    """It counts again: an error occurred after it was resolved, its mute has ended, or somebody reopened it.
+
+    Attributes:
+        cause: Which of the three.
+        reopened_at: When the error occurred, the mute ended, or it was reopened.
+    """
+
+    type = "investigation.reopened"
+    cause: Literal["event", "mute_ended", "person"]
+    reopened_at: datetime
+
+
+class InvestigationResolved(_InvestigationChanged):
+    """A pipeline reported that all is well again, or somebody resolved it."""
+
+    type = "investigation.resolved"
+    resolved_at: datetime
 
 
 class EndpointFailing(EventData):
@@ -369,6 +437,8 @@ EVENTS: dict[str, type[EventData]] = {
         RecordsChanged,
         RecordsDeleted,
         InvestigationOpened,
+        InvestigationReopened,
+        InvestigationResolved,
         EndpointFailing,
         EndpointDisabled,
     )

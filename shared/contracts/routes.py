@@ -16,6 +16,11 @@ ROUTES: Mapping[str, str] = MappingProxyType(
         "/api/v1/webhooks": "notifier",
         "/api/v1/investigation-events": "notifier",
         "/api/v1/investigations": "notifier",
+        "/api/v1/investigation-reasons": "notifier",
+        "/api/v1/pricelens": "notifier",
+        "/api/v1/suppliers": "notifier",
+        "/api/v1/analyses": "notifier",
+        "/api/v1/jobs": "notifier",
     }
 )
 

@@ -10,6 +10,7 @@ Scope = Literal[
     "webhooks:admin",
     "investigations:write",
     "investigations:read",
+    "investigations:admin",
     "admin",
 ]
 SCOPES: frozenset[Scope] = frozenset(get_args(Scope))

@@ -52,7 +52,8 @@ NOTIFIER_EVENTS = Queue(
     frozenset(
         {
             *("import.completed", "import.failed", "import.cancelled"),
-            *("records.changed", "records.deleted", "investigation.opened"),
+            *("import.uploaded", "records.changed", "records.deleted"),
+            *("investigation.opened", "investigation.reopened", "investigation.resolved"),
             *("endpoint.failing", "endpoint.disabled"),
         }
     ),
