@@ -42,7 +42,7 @@ def create_token(
     try:
         scopes = parse_scopes(scope)
         if api_key:
-            with _installed_database() as database_url:
+            with installed_database() as database_url:
                 print(stored_key(database_url, tenant=tenant, scopes=scopes, lifetime=lifetime, name=name))
         else:
             print(signed_token(home, tenant=tenant, scopes=scopes, lifetime=lifetime))
@@ -58,7 +58,7 @@ def list_tokens() -> None:
     """
     from penstock.tokens import stored_keys
 
-    with _installed_database() as database_url:
+    with installed_database() as database_url:
         keys = stored_keys(database_url)
     rows = [("KEY", "TENANT", "NAME", "CREATED", "EXPIRES", "LAST USE", "REVOKED", "SCOPES")] + [
         (
@@ -85,7 +85,7 @@ def revoke_token(
     """Revoke an API key: from now on it opens nothing. A JWT cannot be revoked; it ends by itself."""
     from penstock.tokens import revoke_key
 
-    with _installed_database() as database_url:
+    with installed_database() as database_url:
         revoked = revoke_key(database_url, key)
     if revoked is None:
         fail(
@@ -100,7 +100,7 @@ def list_limits() -> None:
     """Print the tenants that have limits of their own; `-`: the default, which the upload service's settings say."""
     from penstock.limits import own_limits
 
-    with _installed_database() as database_url:
+    with installed_database() as database_url:
         rows = own_limits(database_url)
     _print_table([("TENANT", "UPLOADS A MINUTE", "IMPORTS AT ONCE", "LARGEST FILE"), *rows])
 
@@ -129,7 +129,7 @@ def set_limits(
         checked_tenant(tenant)
     except ValueError as error:
         fail(str(error), USAGE)
-    with _installed_database() as database_url:
+    with installed_database() as database_url:
         set_own_limits(
             database_url,
             tenant,
@@ -157,7 +157,7 @@ def rebuild_results(
             checked_tenant(tenant)
     except ValueError as error:
         fail(str(error), USAGE)
-    with _installed_database() as database_url:
+    with installed_database() as database_url:
         rebuilt = rebuild(database_url, tenant)
     print(
         f"Rebuilt {_counted(rebuilt.imports, 'import', 'imports')}: {_counted(rebuilt.lacked, 'was', 'were')} missing,"
@@ -177,7 +177,7 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 @contextmanager
-def _installed_database() -> Iterator[str]:
+def installed_database() -> Iterator[str]:
     """The URL of the database of this installation, or the reason why there is none, in one line."""
     from penstock.embedded import present_database
     from penstock.home import home_from_environment

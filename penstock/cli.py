@@ -1,6 +1,7 @@
 """The command line. What a command needs is imported when it runs, so that `penstock --help` is quick."""
 
 import os
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,15 +9,17 @@ from uuid import UUID
 
 import typer
 
+from penstock.addresses import LOCAL, Token, Url, where
 from penstock.administering import limits, rebuilding, tokens
 from penstock.failing import FAILED, NOT_STARTED, USAGE, databases_explained, extras_explained, fail
+from penstock.reporting import log_event
 from penstock.secret_files import SecretsUnreadable, read_secret_files
 
 if TYPE_CHECKING:
-    from penstock.importing import Where
     from shared.reading.overrides import DialectOverrides
 
 SERVICES = ("upload", "processor", "results", "notifier")
+JOBS = ("clickhouse-backfill", "daily-analysis")
 
 app = typer.Typer(
     help="Penstock: the gate that lets partners' CSV files into PostgreSQL.",
@@ -126,13 +129,48 @@ def migrate() -> None:
     print("The database is up to date.")
 
 
-Url = Annotated[str, typer.Option(help="Where Penstock is.")]
-Token = Annotated[
-    str | None,
-    typer.Option(
-        envvar="PENSTOCK_TOKEN", help="Access token; else the one in PENSTOCK_HOME.", show_default=False
-    ),
-]
+@app.command("run-job")
+def run_job(
+    name: Annotated[
+        str, typer.Argument(help=f"One of: {', '.join(JOBS)}; the first, if PENSTOCK_CLICKHOUSE_URL is set.")
+    ],
+    date: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="The day that it is about; else yesterday.", show_default=False
+        ),
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="Only for this tenant; else for all that it is due for.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")] = False,
+) -> None:
+    """Run a job for a date now, in this process, as the scheduler would; its history is the same.
+
+    One that another process is running is waited for. What was done before is not done twice. The database is the one in
+    PENSTOCK_DATABASE_URL, or where that is not set, PENSTOCK_HOME's; a job's other settings are those of the notifier.
+
+    Exit code: 0 when it succeeded for every tenant, 1 when it did not for some; the services try that again.
+    """
+    from penstock.administering import installed_database
+    from penstock.running_jobs import Order, run
+    from penstock.serving import SettingsInvalid
+    from shared.contracts.problems import Problem
+    from shared.platform.auth import checked_tenant
+
+    try:
+        order = Order(name, date and date.date(), tenant and checked_tenant(tenant))
+        with installed_database() as database_url:
+            code = run(database_url, order, as_json=as_json)
+    except SettingsInvalid as error:
+        fail("\n".join(error.lines), USAGE)
+    except Problem as error:
+        fail(f"{error.detail}{f'; {error.hint}' if error.hint else ''}", USAGE)
+    except ValueError as error:
+        fail(str(error), USAGE)
+    raise typer.Exit(code)
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print the import as JSON at its end.")]
 Encoding = Annotated[str | None, typer.Option(help="utf-8, windows-1252 …; else it is found.")]
 Delimiter = Annotated[
@@ -148,7 +186,6 @@ HeaderRows = Annotated[
 ]
 SkipRows = Annotated[int | None, typer.Option(min=0, help="Lines before the header; else they are found.")]
 ImportId = Annotated[UUID, typer.Argument(metavar="ID", help="The import's.")]
-LOCAL = "http://127.0.0.1:8000"
 
 
 @app.command("import")
@@ -219,7 +256,7 @@ def import_file(
         "header_rows": header_rows,
         "skip_rows": skip_rows,
     }
-    raise typer.Exit(run(Order(file, dataset, source, fields), _where(url, token), as_json=as_json))
+    raise typer.Exit(run(Order(file, dataset, source, fields), where(url, token), as_json=as_json))
 
 
 @app.command()
@@ -316,7 +353,7 @@ def retry(import_id: ImportId, url: Url = LOCAL, token: Token = None, as_json: A
     """
     from penstock import importing
 
-    raise typer.Exit(importing.retry(import_id, _where(url, token), as_json=as_json))
+    raise typer.Exit(importing.retry(import_id, where(url, token), as_json=as_json))
 
 
 @app.command()
@@ -327,7 +364,7 @@ def cancel(import_id: ImportId, url: Url = LOCAL, token: Token = None, as_json: 
     """
     from penstock import importing
 
-    raise typer.Exit(importing.cancel(import_id, _where(url, token), as_json=as_json))
+    raise typer.Exit(importing.cancel(import_id, where(url, token), as_json=as_json))
 
 
 @app.command()
@@ -357,19 +394,4 @@ def verify(
     raise typer.Exit(run(Order(receipt, keys or url.rstrip("/") + KEYS_PATH, file), as_json=as_json))
 
 
-def _where(url: str, token: str | None) -> "Where":
-    from penstock.importing import Where
-
-    return Where(url, token or _token_at_home())
-
-
-def _token_at_home() -> str:
-    from penstock.home import home_from_environment
-
-    file = home_from_environment().token_file
-    if not file.exists():
-        fail(
-            f"no token: give --token or PENSTOCK_TOKEN, or run `penstock up`, which writes one to {file}",
-            FAILED,
-        )
-    return file.read_text().strip()
+app.command("log-event")(log_event)

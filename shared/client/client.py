@@ -4,7 +4,7 @@ import ipaddress
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +23,7 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 120.0  # the end of an upload waits for the object store
 SILENCE_SECONDS = 10.0  # progress is promised once a second
 POLL_SECONDS = 0.5
+EVENTS_SECONDS = 30.0  # 500 events are logged in some tens of milliseconds
 PATIENCE_SECONDS = (
     600.0  # a tenant's uploads a minute are free again after 60, its imports after those before them
 )
@@ -30,6 +31,8 @@ TOO_MANY = 429
 ENDED = frozenset({"completed", "failed", "cancelled"})
 
 Json = dict[str, Any]
+
+_EVENTS = httpx.Timeout(EVENTS_SECONDS, connect=CONNECT_SECONDS)
 
 
 class PenstockClient:
@@ -57,6 +60,10 @@ class PenstockClient:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its connections."""
         self._http.close()
 
     def wait_until_ready(self, *, patience: float = 60.0) -> None:
@@ -205,6 +212,19 @@ class PenstockClient:
             if response.is_error:
                 raise refused(response.status_code, response.reason_phrase, response.read())
             yield from response.iter_bytes()
+
+    def log_investigation_event(self, event: Mapping[str, Any]) -> Json:
+        """Report an error of a pipeline; `event` as the API names its members. The answer says what became of it."""
+        return self._json("POST", f"{API}/investigation-events", json=event, timeout=_EVENTS)
+
+    def log_investigation_events(self, events: Sequence[Mapping[str, Any]]) -> list[Json]:
+        """Report up to 500 errors at once. The answer has an item for each, with the `status` that it would have alone."""
+        path = f"{API}/investigation-events/batch"
+        answer = self._json("POST", path, json={"events": events}, timeout=_EVENTS)
+        items = answer.get("items")
+        if not isinstance(items, list) or len(items) != len(events):
+            raise ClientError(f"{self._url} does not answer as Penstock does", hint="check the address")
+        return items
 
     def receipt(self, import_id: UUID | str) -> Json:
         """The final balance of a completed import."""
