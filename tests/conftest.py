@@ -12,6 +12,7 @@ from uuid import uuid4
 import aio_pika
 import asyncpg
 import pytest
+import structlog
 from aio_pika.exceptions import ChannelNotFoundEntity
 from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import make_url
@@ -30,6 +31,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("any-machine")
+
+# As processes log. The default draws a traceback with all that its frames hold, for a second or two.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 ROOM_BYTES = 8 * 1024**3  # more than all tests ever have on disk at a time
 JWT_SECRET = secrets.token_hex(32)

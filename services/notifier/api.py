@@ -1,15 +1,27 @@
 """The notifier's HTTP edge: webhooks and investigations, below `/api/v1`."""
 
+from zoneinfo import ZoneInfo
+
 from fastapi import APIRouter
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.notifier.analyses.api import analyses_router
+from services.notifier.analyses.thresholds import Thresholds
 from services.notifier.deliveries.api import deliveries_router
 from services.notifier.delivery.worker import DeliveryWorker
 from services.notifier.endpoints.api import webhooks_router
+from services.notifier.investigations.actions_api import actions_router
 from services.notifier.investigations.api import investigations_router
-from services.notifier.investigations.logbook import Publish
+from services.notifier.investigations.merging_api import merging_router
+from services.notifier.investigations.reasons_api import reasons_router
+from services.notifier.jobs.api import jobs_router
+from services.notifier.jobs.scheduler import Scheduler
+from services.notifier.logbook.api import events_router
+from services.notifier.logbook.logbook import Logbook
+from services.notifier.suppliers.api import suppliers_router
 from services.notifier.targets.guard import Guard
 from shared.platform.auth import Authenticator
+from shared.platform.bus import Publish
 
 
 def router(
@@ -17,19 +29,35 @@ def router(
     authenticator: Authenticator,
     *,
     publish: Publish,
+    logbook: Logbook,
+    zone: ZoneInfo,
     guard: Guard,
     worker: DeliveryWorker,
     retention_days: int,
+    scheduler: Scheduler,
+    thresholds: Thresholds,
 ) -> APIRouter:
     """All routes of the notifier.
 
     Args:
+        logbook: Logs investigation events.
+        zone: Of days, and of times without an offset.
         guard: Judges where webhooks may go.
         worker: Sends deliveries.
         retention_days: For how long these are kept.
+        scheduler: Runs jobs.
+        thresholds: Those of the daily analysis.
     """
     routes = APIRouter(prefix="/api/v1")
+    # First what is asked for most: routes are tried one after the other, which costs as much as checking a body.
+    routes.include_router(events_router(engine, authenticator, logbook, zone=zone))
     routes.include_router(webhooks_router(engine, authenticator, guard=guard, wake=worker.wake))
     routes.include_router(deliveries_router(engine, authenticator, worker, retention_days=retention_days))
-    routes.include_router(investigations_router(engine, authenticator, publish=publish))
+    routes.include_router(investigations_router(engine, authenticator, zone=zone))
+    routes.include_router(actions_router(engine, authenticator, publish=publish))
+    routes.include_router(merging_router(engine, authenticator, publish=publish))
+    routes.include_router(reasons_router(engine, authenticator, zone=zone))
+    routes.include_router(jobs_router(engine, authenticator, scheduler))
+    routes.include_router(suppliers_router(engine, authenticator, release=logbook.release, zone=zone))
+    routes.include_router(analyses_router(engine, authenticator, thresholds=thresholds, zone=zone))
     return routes

@@ -4,23 +4,39 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.notifier.analyses.analysing import daily_analysis
 from services.notifier.api import router
+from services.notifier.backfill.backfilling import NAME as BACKFILL
+from services.notifier.backfill.backfilling import backfill_job
 from services.notifier.consumer import subscription
 from services.notifier.deliveries.retention import Retention
 from services.notifier.delivery.sender import Sender
 from services.notifier.delivery.worker import DeliveryWorker
 from services.notifier.endpoints.described import webhook_events
+from services.notifier.investigations.mutes import MuteEnds
+from services.notifier.jobs.attempting import Books, News, Tell
+from services.notifier.jobs.by_hand import ByHand
+from services.notifier.jobs.job import Job
+from services.notifier.jobs.scheduler import Scheduler, in_order
+from services.notifier.logbook.by_job import from_job
+from services.notifier.logbook.logbook import Logbook
+from services.notifier.logbook.upkeep import Upkeep
 from services.notifier.settings import Settings
 from services.notifier.targets.guard import Guard
 from services.notifier.targets.resolver import Resolver
+from shared.contracts.problems import Problem
 from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for
 from shared.platform.health import Check, database_check
+from shared.platform.presence import Presence
 from shared.platform.service import Service, Stopping
 
 # Of the time to stop, what deliveries in flight get; the consumers that stop after them need little.
 DELIVERY_SHARE = 0.6
+JOB_SHARE = 0.2  # jobs are cancelled soon: they go on where they are run again
 
 
 def build(stopping: Stopping) -> Service:
@@ -42,9 +58,23 @@ def build(stopping: Stopping) -> Service:
         publish=bus.publish,
         retry_scale=settings.webhook_retry_scale,
     )
+    logbook = Logbook(bus.publish, settings.zone, quota=settings.event_quota_per_minute)
     days = settings.webhook_retention_days
     retention = Retention(engine, stopping, days=days)
-    bus.subscribe(subscription(engine, publish=bus.publish, wake=worker.wake, retention=timedelta(days=days)))
+    upkeep = Upkeep(engine, stopping, logbook, days=settings.investigation_retention_days)
+    mute_ends = MuteEnds(engine, stopping, publish=bus.publish)
+    bus.subscribe(
+        subscription(engine, logbook, zone=settings.zone, wake=worker.wake, retention=timedelta(days=days))
+    )
+    scheduler = Scheduler(
+        engine,
+        stopping,
+        jobs_of(engine, logbook, settings),
+        zone=settings.zone,
+        runner=bus.presence.instance,
+        catch_up_days=settings.job_catch_up_days,
+        tell=telling(logbook),
+    )
     authenticator = authenticator_of(settings, engine)
 
     @asynccontextmanager
@@ -58,17 +88,66 @@ def build(stopping: Stopping) -> Service:
             stack.push_async_callback(worker.stop, settings.stop_seconds * DELIVERY_SHARE)
             retention.start()
             stack.push_async_callback(retention.stop)
+            upkeep.start()
+            stack.push_async_callback(upkeep.stop)
+            mute_ends.start()
+            stack.push_async_callback(mute_ends.stop)
+            scheduler.start()
+            stack.push_async_callback(scheduler.stop, settings.stop_seconds * JOB_SHARE)
             yield
 
     async def checks() -> Sequence[Check]:
-        return [await database_check(engine), *await bus.checks(), worker.check()]
+        return [await database_check(engine), *await bus.checks(), worker.check(), scheduler.check()]
 
     routes = router(
         engine,
         authenticator,
         publish=bus.publish,
+        logbook=logbook,
+        zone=settings.zone,
         guard=guard,
         worker=worker,
         retention_days=days,
+        scheduler=scheduler,
+        thresholds=settings.thresholds,
     )
     return Service("notifier", lifespan, checks, routes, webhooks=webhook_events())
+
+
+def jobs_of(engine: AsyncEngine, logbook: Logbook, settings: Settings) -> Sequence[Job]:
+    """What is due once a day."""
+    sources, zone = settings.clickhouse, settings.zone
+    retention = timedelta(days=settings.investigation_retention_days)
+    backfills = [backfill_job(engine, logbook, sources, zone, retention=retention)] if sources else []
+    return [*backfills, daily_analysis(engine, logbook, settings.thresholds, zone, after=BACKFILL)]
+
+
+def telling(logbook: Logbook) -> Tell:
+    """What logs as an investigation event that a job failed, and that it is mended."""
+
+    async def tell(connection: AsyncConnection, news: News) -> None:
+        [logged] = await logbook.log(connection, news.claimed.tenant, [from_job(news)])
+        if isinstance(logged, Problem):
+            raise logged
+
+    return tell
+
+
+@asynccontextmanager
+async def jobs_by_hand() -> AsyncIterator[ByHand]:
+    """Jobs as the environment configures them, in a process that is no service and whose life others can see all the same.
+
+    Raises:
+        pydantic.ValidationError: a setting is wrong.
+    """
+    settings = Settings()
+    engine = engine_for(settings.database_url, "notifier", pool_size=settings.database_pool_size)
+    bus = Bus("notifier", database_url=settings.database_url, bus_url=settings.bus_url)
+    logbook = Logbook(bus.publish, settings.zone, quota=settings.event_quota_per_minute)
+    presence = Presence(settings.database_url, "jobs by hand")
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(engine.dispose)
+        stack.push_async_callback(presence.stop)
+        await presence.start([])
+        jobs = in_order(jobs_of(engine, logbook, settings))
+        yield ByHand(Books(engine, telling(logbook)), jobs, settings.zone, presence.instance)

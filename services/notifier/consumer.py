@@ -4,20 +4,23 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import ARRAY, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.notifier.investigations.by_endpoint import from_endpoint
+from services.notifier.gathering import Gathering
 from services.notifier.investigations.grouping import Reported, from_import
-from services.notifier.investigations.logbook import Publish, log_event
+from services.notifier.logbook.by_endpoint import from_endpoint
+from services.notifier.logbook.logbook import Logbook
 from services.notifier.messages.edits import told_change, told_deletion
 from services.notifier.messages.expansion import LATER_SECONDS, expand, tenants_that_ask
 from services.notifier.messages.fanout import RETENTION, Message, fan_out
-from services.notifier.messages.gathering import Gathering
 from services.notifier.messages.payloads import body_of
+from services.notifier.suppliers.imports import note_imports
 from services.notifier.tables import inbox
 from shared.contracts.events import AnyEvent
+from shared.contracts.problems import Problem
 from shared.contracts.topology import NOTIFIER_EVENTS
 from shared.platform.bus import Later, Subscription, once
 
@@ -31,22 +34,32 @@ _SEEN_FIRST = text("""
 
 
 def subscription(
-    engine: AsyncEngine, *, publish: Publish, wake: Callable[[], None], retention: timedelta = RETENTION
+    engine: AsyncEngine,
+    logbook: Logbook,
+    *,
+    zone: ZoneInfo,
+    wake: Callable[[], None],
+    retention: timedelta = RETENTION,
 ) -> Subscription:
     """The consumer of `notifier.events`.
 
     Args:
+        logbook: Logs what events report.
+        zone: Of days.
         wake: Called after each commit.
         retention: An endpoint that has been disabled for longer gets no deliveries.
     """
-    teller = _Teller(engine, publish, wake, retention)
+    teller = _Teller(engine, logbook, zone, wake, retention)
     handlers = {
+        "import.uploaded": teller.note,
         "import.completed": teller.end_import,
         "import.failed": teller.end_import,
         "import.cancelled": teller.end_import,
         "records.changed": teller.change,
         "records.deleted": teller.tell,
         "investigation.opened": teller.tell,
+        "investigation.reopened": teller.tell,
+        "investigation.resolved": teller.tell,
         "endpoint.failing": teller.report,
         "endpoint.disabled": teller.report,
     }
@@ -57,15 +70,26 @@ class _Teller:
     """Its public methods each handle an event."""
 
     def __init__(
-        self, engine: AsyncEngine, publish: Publish, wake: Callable[[], None], retention: timedelta
+        self,
+        engine: AsyncEngine,
+        logbook: Logbook,
+        zone: ZoneInfo,
+        wake: Callable[[], None],
+        retention: timedelta,
     ) -> None:
         self._engine = engine
-        self._publish = publish
+        self._logbook = logbook
+        self._zone = zone
         self._wake = wake
         self._retention = retention
         self._tell = Gathering(self._tell_together)
+        self._note = Gathering(self._note_together)
         self._asks = Gathering(self._who_asks)
         self._expansions = asyncio.Semaphore(EXPANSIONS_AT_ONCE)
+
+    async def note(self, event: AnyEvent) -> None:
+        """It is noted of its supplier, together with others, and told to nobody."""
+        await self._note(event)
 
     async def tell(self, event: AnyEvent) -> None:
         """It is told, together with others."""
@@ -77,11 +101,17 @@ class _Teller:
 
         async def work(connection: AsyncConnection, event: AnyEvent) -> None:
             await self._told(connection, [event])
+            await self._noted(connection, [event])
             if reported := _reported(event):
-                await log_event(connection, event.tenant, reported, self._publish)
+                await self._log(connection, event.tenant, reported)
 
         await once(self._engine, inbox, NOTIFIER_EVENTS, work)(event)
         self._wake()
+
+    async def _log(self, connection: AsyncConnection, tenant: str, reported: Reported) -> None:
+        [logged] = await self._logbook.log(connection, tenant, [reported])
+        if isinstance(logged, Problem):
+            raise logged
 
     async def end_import(self, event: AnyEvent) -> None:
         """Behind all records of the import."""
@@ -106,11 +136,19 @@ class _Teller:
         return [tenant in asking for tenant in tenants]
 
     async def _tell_together(self, events: Sequence[AnyEvent]) -> Sequence[None]:
-        by_id = {event.id: event for event in events}
         async with self._engine.begin() as connection:
-            new = set(await connection.scalars(_SEEN_FIRST, {"ids": sorted(by_id)}))
-            await self._told(connection, [event for event_id, event in by_id.items() if event_id in new])
+            new = await _seen_first(connection, events)
+            await self._told(connection, new)
+            await self._noted(connection, new)
         return [None] * len(events)
+
+    async def _note_together(self, events: Sequence[AnyEvent]) -> Sequence[None]:
+        async with self._engine.begin() as connection:
+            await self._noted(connection, await _seen_first(connection, events))
+        return [None] * len(events)
+
+    async def _noted(self, connection: AsyncConnection, events: Sequence[AnyEvent]) -> None:
+        await note_imports(connection, events, zone=self._zone, release=self._logbook.release)
 
     async def _told(self, connection: AsyncConnection, events: Sequence[AnyEvent]) -> None:
         """A delivery of each event for each endpoint of its tenant that asked for its type."""
@@ -132,6 +170,13 @@ class _Teller:
             ordered_by=UUID(event.subject),
             other_than=event.data.endpoint_id if of_endpoint else None,
         )
+
+
+async def _seen_first(connection: AsyncConnection, events: Sequence[AnyEvent]) -> Sequence[AnyEvent]:
+    """Those of the events that were not handled before."""
+    by_id = {event.id: event for event in events}
+    new = set(await connection.scalars(_SEEN_FIRST, {"ids": sorted(by_id)}))
+    return [event for event_id, event in by_id.items() if event_id in new]
 
 
 def _reported(event: AnyEvent) -> Reported | None:

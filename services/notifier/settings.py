@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode
 
+from services.notifier.analyses.settings import AnalysisSettings
+from services.notifier.backfill.settings import ClickHouseSettings
 from services.notifier.targets.addresses import Network
 from services.notifier.targets.policy import PortRange, TargetPolicy, read_network, read_ports
 from services.notifier.targets.resolver import read_nameserver
@@ -23,7 +26,7 @@ def _each(read: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(listed)
 
 
-class Settings(ApiSettings):
+class Settings(AnalysisSettings, ClickHouseSettings, ApiSettings):
     """The environment variables `PENSTOCK_*` that the notifier reads."""
 
     webhook_schemes: CommaSeparated = Field(
@@ -53,6 +56,46 @@ class Settings(ApiSettings):
         le=3650,
         description="For how many days deliveries of webhooks are kept: to look at, and to replay.",
     )
+
+    event_quota_per_minute: int = Field(
+        100_000,
+        ge=1,
+        description="Investigation events a minute that each source may log: a supplier, or without one a stage.",
+    )
+    investigation_retention_days: int = Field(
+        400,
+        ge=30,
+        le=3650,
+        description="For how many days investigation events are kept. Counts, and numbers by day, stay.",
+    )
+
+    timezone: str = Field(
+        "UTC",
+        description="Time zone of days and of times without an offset, by its IANA name, such as `Europe/Berlin`.",
+    )
+
+    job_catch_up_days: int = Field(
+        31,
+        ge=1,
+        le=366,
+        description="How many dates that jobs missed, while nothing ran, are made up for, at most.",
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(
+                f"{name!r} is no time zone; write its IANA name, such as Europe/Berlin"
+            ) from error
+        return name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of days."""
+        return ZoneInfo(self.timezone)
 
     @field_validator("webhook_schemes")
     @classmethod

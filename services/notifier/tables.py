@@ -4,8 +4,10 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     ForeignKey,
+    Identity,
     Integer,
     LargeBinary,
     MetaData,
@@ -16,7 +18,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, ENUM, JSONB
 
 from shared.platform.bus import inbox_table
 
@@ -137,36 +139,219 @@ investigations = Table(
     Column("severity", Text, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'open'")),
     Column("summary", Text, nullable=False),
-    Column("event_count", BigInteger, nullable=False, server_default=text("1")),
-    Column("first_seen", DateTime(timezone=True), nullable=False),
-    Column("last_seen", DateTime(timezone=True), nullable=False),
+    Column("event_count", BigInteger, nullable=False, server_default=text("0")),
+    Column("first_seen", DateTime(timezone=True)),
+    Column("last_seen", DateTime(timezone=True)),
     Column("opened_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("unresolved_at", DateTime(timezone=True)),
+    Column("event_resolved_at", DateTime(timezone=True)),
+    Column("resolved_at", DateTime(timezone=True)),
+    Column("reopened_at", DateTime(timezone=True)),
+    Column("acknowledged_at", DateTime(timezone=True)),
+    Column("muted_at", DateTime(timezone=True)),
+    Column("muted_until", DateTime(timezone=True)),
+    Column("muted_events", Integer),
+    Column("events_since_muted", Integer, nullable=False, server_default=text("0")),
+    Column("merged_into", ForeignKey("notifier.investigations.id")),
 )
 
 fingerprints = Table(
     "fingerprints",
     metadata,
-    Column("tenant", Text, primary_key=True),
-    Column("fingerprint", Text, primary_key=True),
-    Column("investigation_id", ForeignKey(investigations.c.id), nullable=False),
-)
-
-investigation_events = Table(
-    "investigation_events",
-    metadata,
-    Column("tenant", Text, primary_key=True),
-    Column("event_id", Text, primary_key=True),
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("tenant", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),
-    Column("digest", LargeBinary, nullable=False),
-    Column("occurred_at", DateTime(timezone=True), nullable=False),
-    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("investigation_id", ForeignKey(investigations.c.id), nullable=False),
+    Column("given", Text),
     Column("supplier", Text),
     Column("stage", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    Column("severity", Text, nullable=False),
+    Column("detail", Text, nullable=False, server_default=text("''")),
+    Column("event_count", BigInteger, nullable=False, server_default=text("0")),
+    Column("first_seen", DateTime(timezone=True)),
+    Column("first_event_id", Text),
     Column("summary", Text),
+    Column("severity", Text),
+    Column("last_triggered", DateTime(timezone=True)),
+    Column("last_resolved", DateTime(timezone=True)),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+_event_severity = ENUM("info", "warning", "error", "critical", name="event_severity", metadata=metadata)
+_event_origin = ENUM(
+    "api", "import", "endpoint", "analysis", "clickhouse", name="event_origin", metadata=metadata
+)
+investigation_events = Table(
+    "investigation_events",
+    metadata,
+    Column("fingerprint_id", BigInteger, nullable=False),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("severity", _event_severity, nullable=False),
+    Column("origin", _event_origin, nullable=False),
+    Column("resolves", Boolean, nullable=False, server_default=text("false")),
+    Column("tenant", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("digest", LargeBinary),
+    Column("summary", Text),
+    Column("import_id", Uuid),
     Column("file", JSONB(none_as_null=True)),
     Column("extra", JSONB(none_as_null=True)),
+)
+
+event_days = Table(
+    "event_days",
+    metadata,
+    Column("fingerprint_id", BigInteger, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("events", Integer, nullable=False),
+    Column("last_occurred_at", DateTime(timezone=True), nullable=False),
+    Column("tenant", Text, nullable=False),
+)
+
+investigation_history = Table(
+    "investigation_history",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=func.uuidv7()),
+    Column("tenant", Text, nullable=False),
+    Column("investigation_id", ForeignKey(investigations.c.id), nullable=False),
+    Column("what", Text, nullable=False),
+    Column("happened_at", DateTime(timezone=True), nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("actor", Text),
+    Column("event_id", Text),
+    Column("note", Text),
+    Column("details", JSONB(none_as_null=True)),
+)
+
+quarantined_events = Table(
+    "quarantined_events",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("supplier", Text, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("reported", JSONB, nullable=False),
+)
+
+reasons = Table(
+    "reasons",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("code", Text, primary_key=True),
+    Column("title", Text),
+    Column("description", Text),
+    Column("reviewed", Boolean, nullable=False, server_default=text("false")),
+    Column("first_seen", DateTime(timezone=True)),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+event_quotas = Table(
+    "event_quotas",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("minute", DateTime(timezone=True), nullable=False),
+    Column("used", Integer, nullable=False),
+)
+
+suppliers = Table(
+    "suppliers",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("partner", Text),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("added_by", Text, nullable=False, server_default=text("'api'")),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+supplier_files = Table(
+    "supplier_files",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("supplier", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("status_at", DateTime(timezone=True)),
+    Column("stage", Text),
+    Column("import_id", Uuid),
+    Column("dataset", Text),
+    Column("path", Text),
+    Column("sha256", Text),
+    Column("size", BigInteger),
+    Column("header", JSONB(none_as_null=True)),
+    Column("rows", BigInteger),
+    Column("rejected", BigInteger),
+    Column("profile", JSONB(none_as_null=True)),
+)
+
+analyses = Table(
+    "analyses",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("supplier", Text, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("cadence", JSONB, nullable=False),
+    Column("findings", JSONB, nullable=False),
+    Column("passed", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("last_good_day", Date),
+    Column("expected_day", Date),
+    Column("verdicts", Integer, nullable=False, server_default=text("1")),
+    Column("analysed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+job_runs = Table(
+    "job_runs",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("job", Text, primary_key=True),
+    Column("logical_date", Date, primary_key=True),
+    Column("scheduled", Boolean, nullable=False),
+    Column("status", Text, nullable=False, server_default=text("'pending'")),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", DateTime(timezone=True), server_default=func.now()),
+    Column("runner", BigInteger),
+    Column("requested_by", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("given_up_at", DateTime(timezone=True)),
+    Column("error", Text),
+    Column("result", JSONB(none_as_null=True)),
+)
+
+job_attempts = Table(
+    "job_attempts",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("job", Text, primary_key=True),
+    Column("logical_date", Date, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("finished_at", DateTime(timezone=True), nullable=False),
+    Column("error", Text),
+    Column("result", JSONB(none_as_null=True)),
+)
+
+backfill_watermarks = Table(
+    "backfill_watermarks",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("watermark", DateTime(timezone=True)),
+    Column("events_added", BigInteger, nullable=False, server_default=text("0")),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
 # What imports did to records, as the processor shows it: of each slice, up to 5,000 records of a dataset in a row.

@@ -14,6 +14,12 @@ KNOWN = json.loads(os.environ["PENSTOCK_KNOWN"])  # by the name of a path parame
 HEADER = b"title,author,isbn,publication_year\n"
 WEBHOOK = {"url": "http://127.0.0.1:61009/hook", "event_types": ["import.*"]}
 EVENT = {"stage": "load_ftp", "reason": "file_missing"}
+OLD_EVENT = {
+    "event_dt": "2026-03-01 08:00:00",
+    "supid": 17,
+    "reason": "File read error",
+    "stage": "load_mail",
+}
 
 _numbers = count()
 
@@ -75,6 +81,14 @@ def an_event(case):
     case.headers, case.body = {}, dict(EVENT)
 
 
+def a_batch(case):
+    case.headers, case.body = {}, {"events": [EVENT, EVENT | {"supplier": "nobody"}]}
+
+
+def an_old_event(case):
+    case.headers, case.body = {}, dict(OLD_EVENT)
+
+
 def a_new_record(case):
     digits = f"97890{next(_numbers):07}"
     check = -sum(int(digit) * (1 + 2 * (place % 2)) for place, digit in enumerate(digits)) % 10
@@ -91,6 +105,19 @@ def a_book(isbn):
 
 def a_title(case):
     case.headers, case.body = {}, {"title": f"Momo {next(_numbers)}"}
+
+
+def a_supplier(case):
+    case.headers, case.body = {}, {"id": f"mill/{next(_numbers)}", "name": "Mill"}
+
+
+def a_name(case):
+    case.headers, case.body = {}, {"name": f"Mill {next(_numbers)}"}
+
+
+def a_list_of_suppliers(case):
+    case.headers, case.query = {"Content-Type": "text/csv"}, {}
+    case.body = f"id,name\nmill-{next(_numbers)},Mill\n,Nobody\n"
 
 
 def a_first_page(case):
@@ -126,6 +153,16 @@ MEANT = {
     "POST /api/v1/webhooks/{webhook_id}/test": a_test,
     "POST /api/v1/webhooks/{webhook_id}/replay": a_replay,
     "POST /api/v1/investigation-events": an_event,
+    "POST /api/v1/investigation-events/batch": a_batch,
+    "POST /api/v1/pricelens/log_event/": an_old_event,
+    "POST /api/v1/suppliers": a_supplier,
+    "POST /api/v1/suppliers/import": a_list_of_suppliers,
+    "GET /api/v1/suppliers": a_first_page,
+    "GET /api/v1/suppliers/{supplier_id}": as_it_is,
+    "PUT /api/v1/suppliers/{supplier_id}": a_name,
+    "PATCH /api/v1/suppliers/{supplier_id}": a_name,
+    "GET /api/v1/suppliers/{supplier_id}/days": a_first_page,
+    "GET /api/v1/suppliers/{supplier_id}/files": a_first_page,
     "POST /api/v1/records/books": a_new_record,
     "PUT /api/v1/records/books/{record_id}": the_record,
     "PATCH /api/v1/records/books/{record_id}": a_title,

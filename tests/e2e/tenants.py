@@ -2,11 +2,12 @@
 
 import asyncio
 import copy
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -68,9 +69,24 @@ class Tenant:
         return f"title,author,isbn,publication_year\nMomo,Ende,{self.isbn},1973\nOf {self.name},Ende,1,1973\n"
 
     @property
+    def supplier(self) -> str:
+        """Who sends them their books."""
+        return f"mill-{self.isbn[-4:]}"
+
+    @property
+    def reason(self) -> str:
+        """Why they have errors, and nobody else does."""
+        return f"no_attachment_{self.isbn[-4:]}"
+
+    @property
     def event(self) -> dict[str, str]:
         """An investigation event of theirs."""
-        return {"event_id": f"evt-{self.isbn[-4:]}", "stage": "load_mail", "reason": "no_attachment"}
+        return {"event_id": f"evt-{self.isbn[-4:]}", "stage": "load_mail", "reason": self.reason}
+
+    @property
+    def unknown_event(self) -> dict[str, str]:
+        """One of a supplier that is not known to them."""
+        return self.event | {"event_id": f"lost-{self.isbn[-4:]}", "supplier": f"lost-{self.isbn}"}
 
 
 OWNER = Tenant("tenant-orchard", "9783522177504")
@@ -168,11 +184,14 @@ async def _settle_in(world: World, tenant: Tenant, hook: str) -> None:
     tenant.marks |= {created["secret"], rotated.json()["secret"]}
     logged = await _made(world, tenant, "/api/v1/investigation-events", json=tenant.event)
     tenant.owns("investigation_id", logged["investigation_id"])
+    await _made(world, tenant, "/api/v1/investigation-events", json=tenant.unknown_event)
+    tenant.owns("code", tenant.reason)
     key = await _made(world, tenant, "/api/v1/api-keys", json={"name": tenant.name, "scopes": ["admin"]})
     tenant.owns("key_id", key["id"])
     resumable = await world.call(tenant, "POST", "/api/v1/tus", headers=RESUMABLE)
     tenant.owns("upload_id", resumable.headers["location"].rpartition("/")[2])
-    tenant.owns("import_id", await _uploaded(world, tenant, "books", tenant.books))
+    tenant.owns("import_id", await _uploaded(world, tenant, "books", tenant.books, source=tenant.supplier))
+    tenant.owns("supplier_id", tenant.supplier)
     tenant.owns("record_id", tenant.isbn)
     await _made(world, tenant, "/api/v1/records/products", json={"sku": f"of {tenant.name}", "name": "Bolt"})
     for dataset in datasets().values():
@@ -201,9 +220,12 @@ async def _made(world: World, tenant: Tenant, path: str, **request: Any) -> dict
     return made
 
 
-async def _uploaded(world: World, tenant: Tenant, dataset: str, text: str) -> str:
+async def _uploaded(
+    world: World, tenant: Tenant, dataset: str, text: str, *, source: str | None = None
+) -> str:
     file = {"file": (f"{dataset}.csv", text.encode(), "text/csv")}
-    made = await _made(world, tenant, "/api/v1/uploads", data={"dataset": dataset}, files=file)
+    fields = {"dataset": dataset} | ({} if source is None else {"data_source_name": source})
+    made = await _made(world, tenant, "/api/v1/uploads", data=fields, files=file)
     return str(made["id"])
 
 
@@ -245,12 +267,52 @@ async def _be_busy(database: Database, tenant: Tenant) -> None:
         "INSERT INTO processor.slice_starts SELECT import_id, 1, 100, 2 FROM processor.imports WHERE tenant = $1",
         tenant.name,
     )
+    await _have_run_a_job(database, tenant)
+    await _be_late(database, tenant)
+    await database.execute(
+        "INSERT INTO notifier.backfill_watermarks (tenant, source) VALUES ($1, 'errors')", tenant.name
+    )
     for dataset in datasets():  # what is written from now on is not indexed
         key = advisory_key(f"penstock:search:{tenant.name}:{dataset}")
         await database.execute("SELECT pg_advisory_lock($1)", key)
     await database.execute(
         "INSERT INTO processor.unsearched (tenant, dataset, keys) VALUES ($1, 'products', ARRAY['nowhere'])",
         tenant.name,
+    )
+
+
+async def _have_run_a_job(database: Database, tenant: Tenant) -> None:
+    """For a date so far ahead that the schedule, which goes on after it, has nothing to do."""
+    tenant.owns("date", f"3015-01-0{tenant.isbn[-1]}")
+    run = (tenant.name, date.fromisoformat(tenant.ids["date"]), json.dumps({"of": tenant.name}))
+    await database.execute(
+        "INSERT INTO notifier.job_runs (tenant, job, logical_date, scheduled, status, next_attempt_at, finished_at, result)"
+        " VALUES ($1, 'daily-analysis', $2, true, 'succeeded', NULL, now(), $3)",
+        *run,
+    )
+    await database.execute(
+        "INSERT INTO notifier.job_attempts (tenant, job, logical_date, number, started_at, finished_at, result)"
+        " VALUES ($1, 'daily-analysis', $2, 1, now(), now(), $3)",
+        *run,
+    )
+
+
+async def _be_late(database: Database, tenant: Tenant) -> None:
+    """A supplier that was analysed yesterday."""
+    supplier = f"late for {tenant.name}"
+    await database.execute(
+        "INSERT INTO notifier.suppliers (tenant, id, name) VALUES ($1, $2, $2)", tenant.name, supplier
+    )
+    cadence = {"good_days": 9, "median_gap": 1, "spread": 0, "long_gaps": 0, "days_since": 2}
+    found = {"finding": "late", "state": "fail", "summary": supplier, "evidence": []}
+    await database.execute(
+        "INSERT INTO notifier.analyses (tenant, supplier, day, state, bucket, cadence, findings, last_good_day, expected_day)"
+        " SELECT $1, $2, today - 1, 'fail', 'consistent', $3, $4, today - 3, today - 2"
+        " FROM (SELECT (now() AT TIME ZONE 'UTC')::date AS today)",
+        tenant.name,
+        supplier,
+        json.dumps(cadence),
+        json.dumps([found]),
     )
 
 

@@ -39,15 +39,31 @@ PUBLIC = {
 }
 
 # What a path names that is the same for all tenants.
-COMMON = {"dataset": "books", "row_number": "1"}
+COMMON = {"dataset": "books", "job": "daily-analysis", "row_number": "1"}
 SAME_FOR_ALL = {
     ("GET", "/api/v1/datasets"),
     ("GET", "/api/v1/datasets/{dataset}"),
     ("GET", "/api/v1/datasets/{dataset}/template.csv"),
 }
 
+# What has nothing of a tenant's own to show.
+ONLY_NUMBERS = {("GET", "/api/v1/analyses/buckets"), ("GET", "/api/v1/investigations/trend")}
+
 BOOK = {"title": "Ronja", "author": "Lindgren", "isbn": "9783789129407", "publication_year": 1981}
 PRODUCT = {"sku": "B-1", "name": "Bolt"}
+
+OLD_EVENT = {
+    "event_dt": "2026-03-01 08:00:00",
+    "supid": 17,
+    "reason": "File read error",
+    "stage": "load_mail",
+}
+NOBODYS = "0199d2a6-5c1e-7c3a-9b1f-3a6f0e8d4c21"
+INVESTIGATION_STEPS: dict[str, dict[str, Any]] = {
+    **{step: {} for step in ("acknowledge", "resolve", "reopen", "mute", "note")},
+    "merge": {"into": NOBODYS},
+    "split": {"fingerprints": [1]},
+}
 
 # What a route that takes a body, or needs a header, is asked with: by the stranger with what the owner has sent before.
 TUS = {"headers": {"Tus-Resumable": "1.0.0"}}
@@ -70,6 +86,23 @@ REQUESTS: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/api/v1/webhooks/{webhook_id}/replay"): {"json": {"since": "2026-01-01", "status": "all"}},
     ("POST", "/api/v1/webhooks/{webhook_id}/rotate-secret"): {"json": {"overlap_hours": 1}},
     ("POST", "/api/v1/investigation-events"): {"json": OWNER.event},
+    ("POST", "/api/v1/investigation-events/batch"): {"json": [OWNER.event, OWNER.unknown_event]},
+    ("POST", "/api/v1/pricelens/log_event/"): {"json": OLD_EVENT},
+    ("POST", "/api/v1/pricelens/log_event"): {"json": OLD_EVENT},
+    ("POST", "/api/v1/suppliers"): {"json": {"id": "mill", "name": "Mill"}},
+    ("POST", "/api/v1/suppliers/import"): {
+        "content": f"id,name\n{OWNER.supplier},Mill\n".encode(),
+        "headers": {"Content-Type": "text/csv"},
+    },
+    ("PUT", "/api/v1/suppliers/{supplier_id}"): {"json": {"name": "Mill"}},
+    ("PATCH", "/api/v1/suppliers/{supplier_id}"): {"json": {"enabled": False}},
+    ("POST", "/api/v1/jobs/{job}/runs"): {"json": {"date": "2026-03-01"}},
+    ("POST", "/api/v1/investigations/actions"): {"json": {"ids": [NOBODYS], "action": "resolve"}},
+    **{
+        ("POST", f"/api/v1/investigations/{{investigation_id}}/{step}"): {"json": {"note": "so", **more}}
+        for step, more in INVESTIGATION_STEPS.items()
+    },
+    ("PATCH", "/api/v1/investigation-reasons/{code}"): {"json": {"title": "So", "reviewed": True}},
     ("POST", "/api/v1/records/books"): {"json": BOOK},
     ("PUT", "/api/v1/records/books/{record_id}"): {"json": BOOK},
     ("PATCH", "/api/v1/records/books/{record_id}"): {"json": {"title": "Momo"}},
@@ -286,6 +319,28 @@ async def test_a_file_corrects_nothing_of_another_tenant(besieged):
     assert await state_of(world, world.owner) == before
 
 
+async def test_nothing_is_done_with_an_investigation_of_another_tenant(besieged):
+    """That a body names."""
+    world = besieged
+    before = await state_of(world, world.owner)
+    theirs, own = world.owner.ids["investigation_id"], world.stranger.ids["investigation_id"]
+    answers = []
+    for named in (theirs, unlike(theirs)):
+        requests = {
+            "actions": {"ids": [named], "action": "resolve"},
+            f"{own}/merge": {"into": named},
+        }
+        told = ""
+        for path, body in requests.items():
+            asked = await world.call(world.stranger, "POST", f"/api/v1/investigations/{path}", json=body)
+            told += shown(asked).replace(named, "<id>")
+        assert "investigation_not_found" in told
+        assert "merge_unfit" in told
+        answers.append(told)
+    assert answers[0] == answers[1]
+    assert await state_of(world, world.owner) == before
+
+
 async def test_a_list_holds_nothing_of_another_tenant(besieged, subtests):
     world = besieged
     before = await state_of(world, world.owner)
@@ -295,7 +350,7 @@ async def test_a_list_holds_nothing_of_another_tenant(besieged, subtests):
             response = await world.call(world.stranger, route.method, route.filled({}), **route.request())
             assert response.status_code < 300, response.text
             assert_nothing_of(world.owner, response)
-            if route.method == "GET" and route.key not in SAME_FOR_ALL:
+            if route.method == "GET" and route.key not in SAME_FOR_ALL | ONLY_NUMBERS:
                 await assert_the_owner_finds_theirs(world, route)
     assert await state_of(world, world.owner) == before
 
@@ -322,7 +377,7 @@ async def assert_the_owner_finds_theirs(world: World, route: Route) -> None:
     if response.headers["content-type"] != "application/json":  # a file has no pages
         return
     first = await world.call(world.owner, "GET", path, params={"limit": 1})
-    if cursor := first.json()["next_cursor"]:
+    if cursor := first.json().get("next_cursor"):
         following = await world.call(world.stranger, "GET", path, params={"cursor": cursor})
         assert following.status_code < 300, following.text
         assert_nothing_of(world.owner, following)

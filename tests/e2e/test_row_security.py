@@ -207,7 +207,7 @@ async def test_a_row_of_another_tenant_is_not_written(world, engines, subtests):
         for table in sorted({*may_insert, *may_update}):
             with subtests.test(f"{role} {table}"):
                 row = await a_row_of(world.database, table, world.owner)
-                copied = f"INSERT INTO {table} SELECT * FROM jsonb_populate_record(NULL::{table}, :row)"
+                copied = f"INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM jsonb_populate_record(NULL::{table}, :row)"
                 async with tenant_writing(engines[role], world.stranger.name) as connection:
                     if table in may_insert:
                         async with refused(connection):

@@ -17,6 +17,8 @@ from services.notifier.app import build
 from services.notifier.delivery.sender import Sender
 from services.notifier.delivery.worker import DeliveryWorker
 from services.notifier.endpoints.api import webhooks_router
+from services.notifier.jobs.scheduler import Scheduler
+from services.notifier.logbook.logbook import Logbook
 from services.notifier.settings import Settings
 from services.notifier.targets.guard import Guard
 from services.notifier.targets.resolver import Resolver
@@ -26,8 +28,9 @@ from shared.platform.bus import Bus
 from shared.platform.database import engine_for
 from shared.platform.health import Check
 from shared.platform.service import Service, Stopping, compose
+from tests.notifier.desk import Desk, begin_now
 
-SCOPES = ("webhooks:admin", "investigations:read", "investigations:write")
+SCOPES = ("webhooks:admin", "investigations:read", "investigations:write", "investigations:admin")
 
 
 @dataclass
@@ -120,6 +123,9 @@ async def edge(environment: dict[str, str]) -> AsyncIterator[Notifier]:
         yield service
 
 
+async def nobody_hears(*_: Any) -> None: ...
+
+
 @pytest.fixture
 async def resting(environment: dict[str, str], database_url: str) -> AsyncIterator[Notifier]:
     """All routes, with a worker behind them that does not run: only requests change what they show."""
@@ -141,7 +147,20 @@ async def resting(environment: dict[str, str], database_url: str) -> AsyncIterat
         return []
 
     auth = authenticator_of(settings, engine)
-    routes = router(engine, auth, publish=bus.publish, guard=guard, worker=worker, retention_days=30)
+    zone = settings.zone
+    logbook = Logbook(bus.publish, zone, quota=settings.event_quota_per_minute)
+    routes = router(
+        engine,
+        auth,
+        publish=bus.publish,
+        logbook=logbook,
+        zone=zone,
+        guard=guard,
+        worker=worker,
+        retention_days=30,
+        thresholds=settings.thresholds,
+        scheduler=Scheduler(engine, Stopping(), [], zone=zone, runner=0, catch_up_days=31, tell=nobody_hears),
+    )
     app = compose([Service("notifier", lifespan, checks, routes)])
     app.state.woken = woken
     async with serving(app, environment) as service:
@@ -181,3 +200,14 @@ def eventually(database: "asyncpg.Connection[Any]") -> Callable[..., Awaitable[N
         pytest.fail(f"{query} never gave {gives!r}")
 
     return wait
+
+
+@pytest.fixture
+async def desk(
+    resting: Notifier, database: "asyncpg.Connection[Any]", database_url: str
+) -> AsyncIterator[Desk]:
+    """Where investigations are worked through: nothing happens but what a test does."""
+    begin_now()
+    engine = engine_for(database_url, "notifier", pool_size=2)
+    yield Desk(resting, engine, database, Bus("notifier", database_url=database_url))
+    await engine.dispose()

@@ -4,9 +4,38 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from shared.contracts.events import AnyEvent, ImportCancelled, ImportCompleted, ImportFailed, event_of
+from shared.contracts.dialect import Dialect
+from shared.contracts.events import (
+    AnyEvent,
+    ImportCancelled,
+    ImportCompleted,
+    ImportFailed,
+    ImportUploaded,
+    event_of,
+)
 
 DONE_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def uploaded(*, tenant: str = "acme", **data: Any) -> AnyEvent:
+    values = {
+        "import_id": uuid4(),
+        "dataset": "books",
+        "source": "acme-books",
+        "file_name": "books.csv",
+        "file_size": 1000,
+        "sha256": "0" * 64,
+        "object_key": "uploads/1",
+        "dialect": Dialect(),
+        "columns": {"title": 0, "isbn": 1},
+        "column_count": 2,
+        "header": ("Title", "ISBN"),
+        "rows_detected": 10,
+        "uploaded_at": DONE_AT,
+        **data,
+    }
+    body = ImportUploaded.model_validate(values)
+    return event_of(body, tenant=tenant, subject=body.import_id, service="upload")
 
 
 def completed(*, tenant: str = "acme", **data: Any) -> AnyEvent:

@@ -1,6 +1,7 @@
 """What the notifier does with events of the bus."""
 
 import json
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -118,13 +119,15 @@ async def test_an_endpoint_deleted_takes_its_deliveries_along(notifier, publish,
 async def test_nothing_is_kept_when_the_transaction_fails(environment, database_url, database):
     """The inbox row, the deliveries and the investigation live and die together."""
     from services.notifier.consumer import subscription
+    from services.notifier.logbook.logbook import Logbook
 
     engine = engine_for(database_url, "notifier", pool_size=2)
 
-    async def broken(connection, event):
+    async def broken(connection, *events):
         raise RuntimeError("the outbox is away")
 
-    handlers = subscription(engine, publish=broken, wake=lambda: None).handlers
+    logbook = Logbook(broken, ZoneInfo("UTC"), quota=1000)
+    handlers = subscription(engine, logbook, zone=ZoneInfo("UTC"), wake=lambda: None).handlers
     with pytest.raises(RuntimeError, match="outbox"):
         await handlers["import.failed"](failed())
     for table in (

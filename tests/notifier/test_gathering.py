@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.notifier.messages.gathering import MOST, Gathering
+from services.notifier.gathering import MOST, Gathering
 
 
 class Doubling:

@@ -49,6 +49,7 @@ def test_a_clean_import_reports_nothing():
 
 
 def test_imports_with_row_errors_of_one_source_and_dataset_are_one_group():
+    assert from_import(completed(rows_rejected=2, rows_inserted=8, dry_run=True)) is None
     one = from_import(completed(rows_rejected=2, rows_inserted=8))
     other = from_import(completed(rows_duplicate=1, rows_inserted=9, file_name="other.csv"))
     assert one is not None

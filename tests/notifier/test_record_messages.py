@@ -3,10 +3,12 @@
 import asyncio
 import random
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from services.notifier.consumer import subscription
+from services.notifier.logbook.logbook import Logbook
 from services.notifier.messages import expansion
 from shared.contracts.events import RecordCreate, RecordDelete, RecordPatch, RecordsDeleteAll
 from shared.platform.bus import Bus, Later
@@ -20,6 +22,7 @@ from tests.processor.editing import asking
 from tests.processor.given import written
 
 CREATED, UPDATED, DELETED, DONE = "product.created", "product.updated", "product.deleted", "import.completed"
+ZONE = ZoneInfo("UTC")
 SMALL_SLICES = 8_000  # bytes: some 300 products
 
 
@@ -38,7 +41,8 @@ async def mill(database_url, database, tmp_path):
 async def telling(mill, database_url, database):
     engine = engine_for(database_url, "notifier", pool_size=6)
     bus = Bus("notifier", database_url=database_url)
-    yield Telling(mill, subscription(engine, publish=bus.publish, wake=lambda: None), database)
+    logbook = Logbook(bus.publish, ZONE, quota=1000)
+    yield Telling(mill, subscription(engine, logbook, zone=ZONE, wake=lambda: None), database)
     await engine.dispose()
 
 

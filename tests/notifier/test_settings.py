@@ -1,10 +1,12 @@
 """What the operator sets about webhooks."""
 
+from dataclasses import fields
 from ipaddress import ip_network
 
 import pytest
 from pydantic import ValidationError
 
+from services.notifier.analyses.thresholds import Thresholds
 from services.notifier.settings import Settings
 from services.notifier.targets.policy import PortRange, TargetPolicy
 
@@ -73,3 +75,20 @@ def test_what_is_malformed_is_told(monkeypatch, name, value, said):
         read(monkeypatch, **{name: value})
     assert f"webhook_{name.lower()}" in str(error.value)
     assert said in str(error.value)
+
+
+def test_the_thresholds_of_the_analysis_can_be_set_within_reason(monkeypatch):
+    assert Settings().thresholds == Thresholds()
+    for field in fields(Thresholds):
+        monkeypatch.setenv(f"PENSTOCK_ANALYSIS_{field.name.upper()}", "-1")
+    with pytest.raises(ValidationError) as error:
+        Settings()
+    assert {problem["loc"][0] for problem in error.value.errors()} == {
+        f"analysis_{field.name}" for field in fields(Thresholds)
+    }
+    for field in fields(Thresholds):
+        monkeypatch.setenv(f"PENSTOCK_ANALYSIS_{field.name.upper()}", "1")
+    monkeypatch.setenv("PENSTOCK_ANALYSIS_WINDOW_DAYS", "90")
+    monkeypatch.setenv("PENSTOCK_ANALYSIS_ROW_COUNT_FILES", "5")
+    ones = dict.fromkeys((field.name for field in fields(Thresholds)), 1)
+    assert Settings().thresholds == Thresholds(**ones | {"window_days": 90, "row_count_files": 5})

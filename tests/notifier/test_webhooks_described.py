@@ -13,12 +13,15 @@ from services.notifier.messages.event_types import EVENT_TYPES, TEST_TYPE
 from services.notifier.messages.payloads import (
     all_deleted_body,
     batch_body,
+    body_of,
     deleted_item,
     edit_body,
     record_item,
 )
 from shared.contracts.datasets import datasets
+from shared.contracts.events import ColumnProfile
 from shared.platform.service import Stopping, compose
+from tests.notifier.given import completed
 
 MODELS = {route.path: route.body_field.field_info.annotation for route in webhook_events().routes}
 NOW = datetime.now(UTC)
@@ -52,6 +55,13 @@ def test_whatever_is_said_of_records_is_described():
     check(edit_body("book.created", NOW, item=record_item(BOOKS, "9783522177504", SHOWN), **edit))
     check(edit_body("book.deleted", NOW, item=deleted_item("9783522177504"), **edit))
     check(all_deleted_body("book.deleted", NOW, count=500_000, **edit))
+
+
+def test_what_services_tell_each_other_of_the_records_is_not_told():
+    told = body_of(completed(profile={"isbn": ColumnProfile(values=3, empty=0)}))
+    check(told)
+    for body in (told, sample_of("import.completed", uuid4())):
+        assert "profile" not in json.loads(body)["data"]
 
 
 def test_the_description_of_the_service_has_them(environment):

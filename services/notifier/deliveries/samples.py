@@ -9,7 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from services.notifier.messages.event_types import TEST_TYPE
-from services.notifier.messages.payloads import batch_body, deleted_item, edit_body, payload, record_item
+from services.notifier.messages.payloads import (
+    UNTOLD,
+    batch_body,
+    deleted_item,
+    edit_body,
+    payload,
+    record_item,
+)
 from shared.contracts import examples
 from shared.contracts.datasets import Dataset, DatasetField, datasets
 from shared.contracts.record_keys import SEPARATOR, folded, record_id, record_key
@@ -29,7 +36,8 @@ def sample_of(event_type: str, endpoint_id: UUID) -> bytes:
     noun, _, what = event_type.partition(".")
     if dataset := _by_noun().get(noun):
         return _of_records(event_type, now, dataset, deleted=what == "deleted")
-    return payload(event_type, now, _json(_example(event_type)["data"]))
+    example = _example(event_type)["data"]
+    return payload(event_type, now, _json({name: example[name] for name in example if name not in UNTOLD}))
 
 
 def _json(value: Any) -> bytes:
@@ -38,7 +46,7 @@ def _json(value: Any) -> bytes:
 
 @cache
 def _example(event_type: str) -> Any:
-    """The golden example of an event, of which nothing but its type and time is changed on the way to a receiver."""
+    """The golden example of an event, of which its type and time are changed on the way to a receiver, and UNTOLD left out."""
     return json.loads((files(examples) / f"{event_type}.json").read_bytes())
 
 

@@ -1,7 +1,7 @@
 """Writing down what came of attempts, many in one transaction, with what follows from it for deliveries and endpoints."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -14,15 +14,14 @@ from services.notifier.delivery.attempts import Claimed
 from services.notifier.delivery.health import DISABLED_AFTER, Health, Judged, Outcome, judged
 from services.notifier.delivery.repository import Recorded
 from services.notifier.delivery.schedule import HOLD_TRIES
-from shared.contracts.events import AnyEvent, EndpointDisabled, EndpointFailing, EventData, event_of
+from shared.contracts.events import EndpointDisabled, EndpointFailing, EventData, event_of
+from shared.platform.bus import Publish
 from shared.platform.logs import get_logger
 
 BATCH = 200
 RETRY_SECONDS = 0.5  # while PostgreSQL is away
 # Classes of SQLSTATE by which a value is refused: data exception, integrity constraint violation.
 _REFUSED = frozenset({"22", "23"})
-
-Publish = Callable[[AsyncConnection, AnyEvent], Awaitable[None]]
 
 log = get_logger(__name__)
 

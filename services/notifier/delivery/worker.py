@@ -19,11 +19,12 @@ from services.notifier.delivery import repository
 from services.notifier.delivery.attempts import Attempt, Claimed, Destination, message_id
 from services.notifier.delivery.in_hand import Lane
 from services.notifier.delivery.lanes import Waiting, planned
-from services.notifier.delivery.recorder import Publish, Recorder
+from services.notifier.delivery.recorder import Recorder
 from services.notifier.delivery.repository import Recorded
 from services.notifier.delivery.schedule import verdict_after
 from services.notifier.delivery.sender import Sender
 from services.notifier.delivery.signing import signed_headers
+from shared.platform.bus import Publish
 from shared.platform.health import Check
 from shared.platform.logs import get_logger
 from shared.platform.presence import is_alive

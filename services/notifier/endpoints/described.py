@@ -4,6 +4,7 @@ The payloads are made in `payloads`; these models only describe them.
 """
 
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from services.notifier.endpoints.resources import may_be_missing
 from services.notifier.messages.event_types import TEST_TYPE
+from services.notifier.messages.payloads import UNTOLD
 from shared.contracts.datasets import datasets
 from shared.contracts.events import (
     EndpointDisabled,
@@ -21,6 +23,8 @@ from shared.contracts.events import (
     ImportCompleted,
     ImportFailed,
     InvestigationOpened,
+    InvestigationReopened,
+    InvestigationResolved,
 )
 
 _OF_EVENTS: tuple[type[EventData], ...] = (
@@ -28,6 +32,8 @@ _OF_EVENTS: tuple[type[EventData], ...] = (
     ImportFailed,
     ImportCancelled,
     InvestigationOpened,
+    InvestigationReopened,
+    InvestigationResolved,
     EndpointFailing,
     EndpointDisabled,
 )
@@ -97,16 +103,28 @@ class WebhookTest(BaseModel):
     message: str
 
 
+@cache  # nothing in it depends on the process that shows it
 def webhook_events() -> APIRouter:
     """A route for each event type, which nobody ever calls: it is described."""
     routes = APIRouter()
     for data in _OF_EVENTS:
-        _add(routes, data.type, data, (data.__doc__ or "").partition("\n")[0])
+        _add(routes, data.type, _told(data), (data.__doc__ or "").partition("\n")[0])
     for dataset in datasets().values():
         for what, done in _DONE.items():
             _add(routes, f"{dataset.noun}.{what}", ChangedRecords, f"{done}: records of `{dataset.name}`")
     _add(routes, TEST_TYPE, WebhookTest, "A test that somebody asked for; it says nothing of anything")
     return routes
+
+
+def _told(data: type[EventData]) -> type[BaseModel]:
+    """The model of what receivers are told of an event's data."""
+    fields: dict[str, Any] = {
+        name: (field.annotation, field) for name, field in data.model_fields.items() if name not in UNTOLD
+    }
+    if len(fields) == len(data.model_fields):
+        return data
+    description = (data.__doc__ or "").partition("\n\n    Attributes:")[0]
+    return create_model(data.__name__, __doc__=description, **fields)
 
 
 def _add(routes: APIRouter, event_type: str, data: type[BaseModel], summary: str) -> None:

@@ -1,216 +1,247 @@
-"""Routes of investigations and of the events that they are made of."""
+"""Routes that show investigations."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
-from uuid import UUID, uuid4
+from datetime import date, datetime
+from types import MappingProxyType
+from typing import Annotated
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Header, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Query
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.notifier.investigations import repository
-from services.notifier.investigations.grouping import Reported, Severity, digest_of
-from services.notifier.investigations.logbook import Outcome, Publish, log_event
-from services.notifier.texts import Line, LongLine, Paragraph, SmallJson
-from shared.contracts.problems import NotFound, Unprocessable
+from services.notifier.investigations import overviews, reading
+from services.notifier.investigations.filters import Filters, Kind, Order, severities_of, states_of
+from services.notifier.investigations.grouping import SEVERITIES
+from services.notifier.investigations.overview_resources import (
+    MOST_TREND_DAYS,
+    BySupplierPage,
+    Counts,
+    TopReasonPage,
+    Trend,
+    days_between,
+)
+from services.notifier.investigations.reading import Page
+from services.notifier.investigations.resources import (
+    HistoryPage,
+    InvestigationDetail,
+    InvestigationEventPage,
+    InvestigationPage,
+)
+from services.notifier.investigations.states import STATES
+from services.notifier.texts import Line
 from shared.platform.auth import Authenticator, Principal
 from shared.platform.edge import problem_responses
-from shared.platform.paging import Cursor, Cursors, Limit, page_of
-from shared.platform.tenancy import tenant_reading, tenant_writing
+from shared.platform.paging import Cursor, Limit, StorableText, Total
+from shared.platform.parameters import RequestedMoment, only_known
+from shared.platform.querying import tenant_querying
+from shared.platform.tenancy import tenant_reading
 
-CLOCK_TOLERANCE = timedelta(minutes=5)  # how far ahead of ours a reporter's clock may be
-EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST_EVENTS = 20
+QUERY_SECONDS = 10.0
+# To compile a plan takes longer than these queries do.
+_OVERVIEW = MappingProxyType({"jit": "off"})
+_NARROW = "narrow it by `state`, `supplier` or `since`; leave out `total=exact`"
 
-_CURSORS = Cursors[UUID](UUID)
-
-State = Literal["open", "acknowledged", "resolved", "muted", "reopened"]
-
-
-class ReportedFile(BaseModel):
-    """The file in which the error was."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    path: LongLine
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    size: Annotated[int, Field(ge=0, description="Bytes.")] | None = None
-    rows: Annotated[int, Field(ge=0)] | None = None
+Supplier = Annotated[Line | None, Query(description="Only those with errors of this supplier")]
+Stage = Annotated[Line | None, Query(description="Only those with errors of this stage")]
+Reason = Annotated[Line | None, Query(description="Only those with errors of this reason")]
+FirstDay = Annotated[date | None, Query(description="The first day; yesterday, if not given")]
+LastDay = Annotated[date | None, Query(description="The last day; today, if not given")]
 
 
-class NewInvestigationEvent(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+def investigations_router(engine: AsyncEngine, authenticator: Authenticator, *, zone: ZoneInfo) -> APIRouter:
+    """`/investigations`: list, overviews, and one with what it is made of.
 
-    event_id: Line | None = Field(
-        None, description="Unique within the tenant: the same again counts once. Also as `Idempotency-Key`."
-    )
-    occurred_at: AwareDatetime | None = Field(
-        None, ge=EARLIEST, description="With an offset; now, if not given."
-    )
-    supplier: Line | None = None
-    stage: Line = Field(description="Where it happened: `load_mail`, `load_ftp`, `consolidate`, `process`, …")
-    reason: Line = Field(description="What happened, as a code.")
-    severity: Severity = "error"
-    summary: Paragraph | None = Field(
-        None, description="For people. Numbers, ids and paths in it do not matter for the grouping."
-    )
-    file: ReportedFile | None = None
-    extra: SmallJson | None = Field(None, description="Any JSON up to 16 KiB, kept as it is.")
+    Args:
+        zone: Of days.
+    """
+    routes = APIRouter(prefix="/investigations", tags=["investigations"])
+    reader = Depends(authenticator.require("investigations:read"))
+    Reader = Annotated[Principal, reader]  # noqa: N806 - a type
+    strict = [reader, Depends(only_known)]
 
-
-class LoggedEvent(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    event_id: str
-    investigation_id: UUID
-    outcome: Outcome
-    first_seen: datetime
-    count: int = Field(description="Events in the investigation.")
-
-
-class Investigation(BaseModel):
-    """Errors that belong together: one supplier, stage, reason and kind of detail."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: UUID
-    state: State
-    supplier: str | None
-    stage: str
-    reason: str
-    severity: Severity = Field(description="The highest of its events.")
-    summary: str = Field(description="Of the event that opened it.")
-    count: int = Field(validation_alias="event_count")
-    first_seen: datetime
-    last_seen: datetime
-    opened_at: datetime
-
-
-class InvestigationPage(BaseModel):
-    items: list[Investigation]
-    next_cursor: str | None
-
-
-class InvestigationEvent(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-
-    event_id: str
-    occurred_at: datetime
-    received_at: datetime
-    supplier: str | None
-    stage: str
-    reason: str
-    severity: Severity
-    summary: str | None
-    file: dict[str, Any] | None
-    extra: dict[str, Any] | None
-
-
-class InvestigationWithEvents(Investigation):
-    events: list[InvestigationEvent] = Field(description=f"The latest {LATEST_EVENTS}, the newest first.")
-
-
-def investigations_router(
-    engine: AsyncEngine, authenticator: Authenticator, *, publish: Publish
-) -> APIRouter:
-    """Log an event; list and get investigations."""
-    routes = APIRouter(tags=["investigations"])
-    Reader = Annotated[Principal, Depends(authenticator.require("investigations:read"))]  # noqa: N806 - a type
-    Writer = Annotated[Principal, Depends(authenticator.require("investigations:write"))]  # noqa: N806 - a type
-
-    @routes.post(
-        "/investigation-events",
-        status_code=202,
-        operation_id="log_investigation_event",
-        summary="Log an error of a pipeline; it joins the investigation it belongs to, or opens one",
-        responses=problem_responses(401, 403, 409, 422),
-    )
-    async def log(
-        caller: Writer, new: NewInvestigationEvent, idempotency_key: Annotated[Line | None, Header()] = None
-    ) -> LoggedEvent:
-        reported = _reported(new, idempotency_key, datetime.now(UTC))
-        async with tenant_writing(engine, caller.tenant) as connection:
-            logged = await log_event(connection, caller.tenant, reported, publish)
-        return LoggedEvent.model_validate(logged)
+    def today() -> date:
+        return datetime.now(zone).date()
 
     @routes.get(
-        "/investigations",
+        "",
         operation_id="list_investigations",
         summary="Investigations, the newest first",
-        responses=problem_responses(401, 403, 422),
+        description="Those that were merged into others, or have had no error yet, are left out. Filters for the supplier,"
+        " the stage and the reason look at all errors of an investigation: each must be of one that it has.",
+        responses=problem_responses(401, 403, 422, 503),
+        dependencies=strict,
     )
     async def list_all(
+        *,
         caller: Reader,
-        equal: Annotated[dict[str, str], Depends(_filters)],
+        state: Annotated[
+            list[str] | None,
+            Query(
+                description=f"Only those in this state, or in one of several, with commas: {', '.join(STATES)}"
+            ),
+        ] = None,
+        supplier: Supplier = None,
+        stage: Stage = None,
+        reason: Reason = None,
+        severity: Annotated[
+            list[str] | None,
+            Query(description=f"Only those of this severity, likewise: {', '.join(SEVERITIES)}"),
+        ] = None,
+        text: Annotated[
+            StorableText | None,
+            Query(description="Only those with this in their summary, in whatever case", max_length=255),
+        ] = None,
+        since: Annotated[
+            RequestedMoment | None,
+            Query(
+                description="Only those whose last error occurred at this moment or later; a date is its midnight in UTC"
+            ),
+        ] = None,
+        until: Annotated[
+            RequestedMoment | None,
+            Query(
+                description="Only those whose last error occurred before this moment, which is after `since`; likewise"
+            ),
+        ] = None,
+        opened_since: Annotated[
+            RequestedMoment | None,
+            Query(description="Only those that were opened at this moment or later; likewise"),
+        ] = None,
+        import_id: Annotated[
+            UUID | None, Query(description="Only those with an error that this import reported")
+        ] = None,
+        order: Annotated[
+            Order,
+            Query(
+                description="What comes first: those opened last; with the last error; with the most errors; with the highest"
+                " severity, and among these those with the last error"
+            ),
+        ] = "-opened_at",
         limit: Limit = 50,
         cursor: Cursor = None,
+        total: Total = None,
     ) -> InvestigationPage:
-        before = _CURSORS.decode("investigations", cursor)
-        async with tenant_reading(engine, caller.tenant) as connection:
-            rows = await repository.list_investigations(
-                connection, caller.tenant, equal=equal, limit=limit, before=before
-            )
-        page, last = page_of(rows, limit)
-        return InvestigationPage(
-            items=[Investigation.model_validate(row) for row in page],
-            next_cursor=last and _CURSORS.encode("investigations", last.id),
+        filters = Filters(
+            states_of(state or ()),
+            severities_of(severity or ()),
+            Kind(supplier, stage, reason),
+            text,
+            since,
+            until,
+            opened_since,
+            import_id,
         )
+        async with tenant_querying(
+            engine, caller.tenant, seconds=QUERY_SECONDS, what="investigations", hint=_NARROW
+        ) as connection:
+            return await reading.list_investigations(
+                connection, caller.tenant, filters, order, Page(cursor, limit, total)
+            )
 
     @routes.get(
-        "/investigations/{investigation_id}",
+        "/counts",
+        operation_id="count_investigations",
+        summary="The queue in figures: how many in each state, of which severities and suppliers",
+        responses=problem_responses(401, 403, 422),
+        dependencies=strict,
+    )
+    async def counts(caller: Reader) -> Counts:
+        async with tenant_reading(engine, caller.tenant, _OVERVIEW) as connection:
+            return await overviews.counts(connection, caller.tenant)
+
+    @routes.get(
+        "/trend",
+        operation_id="trend_of_investigations",
+        summary="Day by day: errors, and investigations opened, reopened and resolved",
+        responses=problem_responses(401, 403, 422),
+        dependencies=strict,
+    )
+    async def trend(
+        caller: Reader,
+        supplier: Supplier = None,
+        stage: Stage = None,
+        reason: Reason = None,
+        days: Annotated[
+            int, Query(ge=1, le=MOST_TREND_DAYS, description="How many days, today the last one")
+        ] = 30,
+    ) -> Trend:
+        kind = Kind(supplier, stage, reason)
+        async with tenant_reading(engine, caller.tenant, _OVERVIEW) as connection:
+            return await overviews.trend(connection, caller.tenant, kind, days=days, today=today(), zone=zone)
+
+    @routes.get(
+        "/top-reasons",
+        operation_id="top_reasons",
+        summary="Why most errors occurred, from yesterday to today or on any days",
+        responses=problem_responses(401, 403, 422),
+        dependencies=strict,
+    )
+    async def top_reasons(
+        caller: Reader,
+        since: FirstDay = None,
+        until: LastDay = None,
+        limit: Limit = 20,
+        cursor: Cursor = None,
+    ) -> TopReasonPage:
+        days = days_between(since, until, today())
+        async with tenant_reading(engine, caller.tenant, _OVERVIEW) as connection:
+            return await overviews.top_reasons(connection, caller.tenant, days, Page(cursor, limit))
+
+    @routes.get(
+        "/by-supplier",
+        operation_id="investigations_by_supplier",
+        summary="Whose errors occurred, from yesterday to today or on any days; those with the most first",
+        responses=problem_responses(401, 403, 422),
+        dependencies=strict,
+    )
+    async def by_supplier(
+        caller: Reader,
+        since: FirstDay = None,
+        until: LastDay = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> BySupplierPage:
+        days = days_between(since, until, today())
+        async with tenant_reading(engine, caller.tenant, _OVERVIEW) as connection:
+            return await overviews.by_supplier(connection, caller.tenant, days, Page(cursor, limit))
+
+    @routes.get(
+        "/{investigation_id:uuid}",  # and no other word, as `actions` is one that only POST is of
         operation_id="get_investigation",
-        summary="One investigation with its latest events",
+        summary="One investigation: what it is made of, its latest events, its trend and its history",
+        description="One that was merged away has no errors any more; `merged_into` tells where they are.",
         responses=problem_responses(401, 403, 404, 422),
     )
-    async def get(caller: Reader, investigation_id: UUID) -> InvestigationWithEvents:
+    async def get(caller: Reader, investigation_id: UUID) -> InvestigationDetail:
         async with tenant_reading(engine, caller.tenant) as connection:
-            row = await repository.investigation(connection, caller.tenant, investigation_id)
-            if row is None:
-                raise NotFound("investigation_not_found", f"there is no investigation {investigation_id}")
-            events = await repository.latest_events(connection, investigation_id, limit=LATEST_EVENTS)
-        shown = [InvestigationEvent.model_validate(event) for event in events]
-        return InvestigationWithEvents.model_validate({**row._mapping, "events": shown})
+            return await reading.get_investigation(connection, caller.tenant, investigation_id, today())
+
+    @routes.get(
+        "/{investigation_id}/events",
+        operation_id="list_events_of_investigation",
+        summary="All its events that are kept, those that occurred last first",
+        responses=problem_responses(401, 403, 404, 422),
+        dependencies=strict,
+    )
+    async def list_events(
+        caller: Reader, investigation_id: UUID, limit: Limit = 50, cursor: Cursor = None
+    ) -> InvestigationEventPage:
+        async with tenant_reading(engine, caller.tenant) as connection:
+            return await reading.list_events(connection, caller.tenant, investigation_id, Page(cursor, limit))
+
+    @routes.get(
+        "/{investigation_id}/history",
+        operation_id="list_history_of_investigation",
+        summary="What happened to it, and who did it; the newest first",
+        responses=problem_responses(401, 403, 404, 422),
+        dependencies=strict,
+    )
+    async def list_history(
+        caller: Reader, investigation_id: UUID, limit: Limit = 50, cursor: Cursor = None
+    ) -> HistoryPage:
+        async with tenant_reading(engine, caller.tenant) as connection:
+            return await reading.list_history(
+                connection, caller.tenant, investigation_id, Page(cursor, limit)
+            )
 
     return routes
-
-
-def _filters(
-    state: Annotated[State | None, Query()] = None,
-    stage: Annotated[Line | None, Query()] = None,
-    reason: Annotated[Line | None, Query()] = None,
-    supplier: Annotated[Line | None, Query()] = None,
-) -> dict[str, str]:
-    """Only investigations that are equal in each that is given."""
-    given = {"state": state, "stage": stage, "reason": reason, "supplier": supplier}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _reported(new: NewInvestigationEvent, idempotency_key: str | None, now: datetime) -> Reported:
-    """The event as it is logged.
-
-    Raises:
-        Unprocessable: `occurred_in_future`; or `event_id_ambiguous`, body and header name different ids.
-    """
-    if new.occurred_at and new.occurred_at > now + CLOCK_TOLERANCE:
-        raise Unprocessable(
-            "occurred_in_future",
-            f"`occurred_at` is more than 5 minutes ahead of our clock, which says {now.isoformat()}",
-        )
-    if new.event_id and idempotency_key and new.event_id != idempotency_key:
-        raise Unprocessable(
-            "event_id_ambiguous", "`event_id` and the header Idempotency-Key differ", hint="send one of them"
-        )
-    sent = new.model_dump(mode="json", exclude={"event_id"}, exclude_none=True)
-    return Reported(
-        event_id=new.event_id or idempotency_key or str(uuid4()),
-        occurred_at=new.occurred_at or now,
-        supplier=new.supplier,
-        stage=new.stage,
-        reason=new.reason,
-        severity=new.severity,
-        summary=new.summary,
-        detail=new.summary or "",
-        digest=digest_of(sent),
-        file=sent.get("file"),
-        extra=new.extra,
-    )

@@ -15,7 +15,7 @@ EVENT_TYPES = (
         for dataset in datasets().values()
         for what in ("created", "updated", "deleted")
     ),
-    "investigation.opened",
+    *("investigation.opened", "investigation.reopened", "investigation.resolved"),
     *("endpoint.failing", "endpoint.disabled"),
 )
 EVERYTHING = "*"

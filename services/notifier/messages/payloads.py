@@ -37,11 +37,12 @@ from shared.contracts.record_keys import record_id
 MAX_BODY_BYTES = 256 * 1024  # a body is smaller than that
 ENVELOPE_BYTES = 512  # of these, for all but the items
 ITEMS_BYTES = MAX_BODY_BYTES - ENVELOPE_BYTES  # for items, with a comma behind each
+UNTOLD = frozenset({"profile"})  # of an event's data: for services, and no receiver is told it
 
 
 def body_of(event: AnyEvent) -> bytes:
     """The payload that tells an event as it is."""
-    return payload(event.type, event.time, _json(event.data.model_dump(mode="json")))
+    return payload(event.type, event.time, _json(event.data.model_dump(mode="json", exclude=set(UNTOLD))))
 
 
 def batch_body(

@@ -23,6 +23,7 @@ def from_endpoint(event: AnyEvent) -> Reported:
         summary=_summary(data, host),
         detail=host,
         digest=digest_of(event.model_dump(mode="json")),
+        origin="endpoint",
         extra={
             "endpoint_id": str(data.endpoint_id),
             "failures": data.failures,

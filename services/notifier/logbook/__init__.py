@@ -1,0 +1,1 @@
+"""Investigation events: taken in, kept once and counted once, whoever reports them."""

@@ -1,0 +1,1 @@
+"""Who sends files, and what came of them: suppliers, their files, their days."""
