@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 from bench import files
 from bench.bench import Bench, NotMeasured, say
@@ -179,6 +180,29 @@ def upload_and_receiver(bench: Bench, database_url: str) -> Iterator[tuple[Proce
         stack.callback(receiver.stop)
         receiver.wait_until_ready()
         yield upload, receiver
+
+
+@contextmanager
+def notifier_alone(
+    bench: Bench, database_url: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Process]:
+    """One notifier, with further settings."""
+    with ExitStack() as stack:
+        environment = {**_environment(bench, stack, database_url), **settings}
+        (notifier,) = _started(bench, stack, [("serve", "notifier")], environment)
+        yield notifier
+
+
+@contextmanager
+def notifier_beside(bench: Bench, database_url: str, module: str) -> Iterator[tuple[Process, Process]]:
+    """One notifier, and beside it a module of this checkout that serves what is measured with it, on the same database."""
+    with ExitStack() as stack:
+        environment = _environment(bench, stack, database_url)
+        (notifier,) = _started(bench, stack, [("serve", "notifier")], environment)
+        other = Process((), environment, bench.folder, module=module)
+        stack.callback(other.stop)
+        other.wait_until_ready()
+        yield notifier, other
 
 
 @contextmanager
