@@ -18,6 +18,7 @@ from services.notifier.jobs.api import jobs_router
 from services.notifier.jobs.scheduler import Scheduler
 from services.notifier.logbook.api import events_router
 from services.notifier.logbook.logbook import Logbook
+from services.notifier.logbook.quarantine_api import quarantine_router
 from services.notifier.suppliers.api import suppliers_router
 from services.notifier.targets.guard import Guard
 from shared.platform.auth import Authenticator
@@ -51,6 +52,7 @@ def router(
     routes = APIRouter(prefix="/api/v1")
     # First what is asked for most: routes are tried one after the other, which costs as much as checking a body.
     routes.include_router(events_router(engine, authenticator, logbook, zone=zone))
+    routes.include_router(quarantine_router(engine, authenticator))
     routes.include_router(webhooks_router(engine, authenticator, guard=guard, wake=worker.wake))
     routes.include_router(deliveries_router(engine, authenticator, worker, retention_days=retention_days))
     routes.include_router(investigations_router(engine, authenticator, zone=zone))

@@ -179,7 +179,7 @@ fingerprints = Table(
 
 _event_severity = ENUM("info", "warning", "error", "critical", name="event_severity", metadata=metadata)
 _event_origin = ENUM(
-    "api", "import", "endpoint", "analysis", "clickhouse", name="event_origin", metadata=metadata
+    "api", "import", "endpoint", "analysis", "clickhouse", "job", name="event_origin", metadata=metadata
 )
 investigation_events = Table(
     "investigation_events",

@@ -72,7 +72,12 @@ def completed(work: Work) -> ImportCompleted:
 
 def failed(work: Work) -> ImportFailed:
     """That it has failed, and why."""
-    return ImportFailed(error_code=work.error_code, error_message=work.error_message, **_ended(work))
+    return ImportFailed(
+        dry_run=work.options.get("dry_run", False),
+        error_code=work.error_code,
+        error_message=work.error_message,
+        **_ended(work),
+    )
 
 
 def cancelled(work: Work) -> ImportCancelled:

@@ -297,7 +297,7 @@ FINAL_ERROR_CODES = frozenset(
 
 
 class ImportFailed(RunCounts):
-    """The import ended early. What had been committed before stays and is counted here."""
+    """The import ended early. What had been committed before stays and is counted here; of a `dry_run` there is nothing."""
 
     type = "import.failed"
     import_id: UUID
@@ -308,6 +308,7 @@ class ImportFailed(RunCounts):
     error_message: str
     processing_started_at: datetime | None
     processing_completed_at: datetime
+    dry_run: bool = False
 
 
 class ImportCancelled(RunCounts):

@@ -188,6 +188,24 @@ async def test_what_was_found_of_a_supplier_ends_when_nothing_is_expected_of_it(
     assert (await rig.analyse(21))["events_logged"] == 0
 
 
+async def test_what_was_found_of_the_last_supplier_ends_too(rig):
+    job = daily_analysis(rig.engine, rig.logbook, Thresholds(), ZONE)
+
+    async def tenants():
+        async with rig.engine.connect() as connection:
+            return await job.tenants(connection)
+
+    await rig.suppliers("last")
+    for number in range(20):
+        await rig.file("last", number)
+    await rig.analyse(20)
+    await rig.database.execute("DELETE FROM notifier.suppliers")
+    assert await tenants() == ["acme"]
+    await rig.analyse(21)
+    assert await rig.investigations() == {"last late": ("resolved", 1)}
+    assert await tenants() == []
+
+
 async def test_what_others_log_as_an_analysis_does_is_not_for_it_to_end(rig):
     await rig.suppliers("idle", enabled=False)
     others = [

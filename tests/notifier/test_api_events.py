@@ -221,3 +221,38 @@ async def test_no_number_of_rows_is_too_large_to_be_added_up(resting):
         assert response.status_code == 200, (path, response.text)
     items = (await resting.call("GET", f"/suppliers?day={day}")).json()["items"]
     assert items[-1]["day"]["rows"] == 2 * 10**12
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "status"),
+    [
+        (EVENT, {}, 202),
+        (EVENT | {"event_id": "one"}, {}, 202),
+        (EVENT | {"supplier": "nobody"}, {}, 202),
+        (EVENT | {"severity": "fatal"}, {}, 422),
+        (EVENT | {"event_id": "penstock:1"}, {}, 422),
+        ([], {}, 422),
+        (EVENT, {"scopes": ["imports:read"]}, 403),
+        (EVENT, {"headers": {"Authorization": "Bearer none"}}, 401),
+        (EVENT, {"headers": {"Authorization": "Basic eDp5"}}, 401),
+    ],
+)
+async def test_a_plain_request_is_answered_as_any_other(resting, body, options, status):
+    """What goes past the framework, and what does not for its media type, which says the same."""
+    answers = []
+    for kind in ("application/json", "application/json; charset=utf-8"):
+        headers = {"Content-Type": kind, **options.get("headers", {})}
+        answers.append(
+            await resting.call("POST", "/investigation-events", json=body, **(options | {"headers": headers}))
+        )
+    plain, other = answers
+    assert plain.status_code == other.status_code == status
+    assert plain.headers["content-type"] == other.headers["content-type"]
+    if status == 202:
+        outcomes = plain.json().pop("outcome"), other.json().pop("outcome")
+        assert outcomes in {("created", "duplicate"), ("quarantined", "quarantined")}
+        assert [plain.json()[name] for name in ("event_id", "count")] == [
+            other.json()[name] for name in ("event_id", "count")
+        ]
+    else:
+        assert plain.json() == other.json()

@@ -49,7 +49,6 @@ def test_a_clean_import_reports_nothing():
 
 
 def test_imports_with_row_errors_of_one_source_and_dataset_are_one_group():
-    assert from_import(completed(rows_rejected=2, rows_inserted=8, dry_run=True)) is None
     one = from_import(completed(rows_rejected=2, rows_inserted=8))
     other = from_import(completed(rows_duplicate=1, rows_inserted=9, file_name="other.csv"))
     assert one is not None
@@ -58,6 +57,12 @@ def test_imports_with_row_errors_of_one_source_and_dataset_are_one_group():
     assert one.summary == "2 rejected of 10 records in Bücher März.csv"
     assert other.summary == "0 rejected and 1 duplicate of 10 records in other.csv"
     assert (one.stage, one.reason, one.supplier) == ("process", "row_errors", "acme-books")
+
+
+def test_a_dry_run_reports_nothing():
+    assert from_import(completed(rows_rejected=2, rows_inserted=8, dry_run=True)) is None
+    assert from_import(failed(dry_run=True)) is None
+    assert from_import(failed()) is not None
 
 
 def test_an_overwritten_duplicate_is_no_row_error():

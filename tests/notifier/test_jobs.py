@@ -16,6 +16,7 @@ from services.notifier.jobs.calendar import DAY, MAX_TRIES, RETRY_DELAYS
 from services.notifier.jobs.job import Job
 from services.notifier.jobs.scheduler import in_order
 from shared.contracts.problems import Unavailable
+from shared.platform.presence import Presence
 from tests.notifier.given_jobs import deployment, job
 
 ENDED = "SELECT count(*) FROM notifier.job_runs WHERE status IN ('succeeded', 'failed')"
@@ -345,6 +346,32 @@ async def test_a_run_that_was_asked_for_before_is_run_again_in_its_turn_if_it_be
     assert [(run["logical_date"] - last).days for run in runs] == [-3, -2, -1, 0]
     assert [run["attempts"] for run in runs] == [0, 1, 0, 1]
     assert all(run["scheduled"] and run["status"] == "succeeded" for run in runs)
+
+
+async def test_a_run_that_was_asked_for_before_and_lasts_beyond_its_moment_is_run_again(
+    jobs, database, eventually
+):
+    last = await yesterday(database)
+    began = datetime.combine(last + DAY, time(), UTC) - timedelta(seconds=1)
+    other = Presence(jobs.database_url, "notifier")
+    await other.start([])
+    await database.execute(
+        "INSERT INTO notifier.job_runs (tenant, job, logical_date, scheduled, status, runner, next_attempt_at,"
+        " started_at) VALUES ('acme', 'slow', $1, false, 'running', $2, NULL, $3)",
+        last,
+        other.instance,
+        began,
+    )
+    async with jobs.process(job("slow", nothing, "acme")):
+        await asyncio.sleep(1)  # the schedule has passed it
+        assert [run["scheduled"] for run in await runs_of(database)] == [False]
+        await database.execute(
+            "UPDATE notifier.job_runs SET status = 'succeeded', runner = NULL, finished_at = now()"
+        )
+        await eventually("SELECT count(*) FROM notifier.job_attempts", gives=1)
+    await other.stop()
+    [run] = await runs_of(database)
+    assert (run["scheduled"], run["status"], run["attempts"]) == (True, "succeeded", 1)
 
 
 @pytest.mark.parametrize(

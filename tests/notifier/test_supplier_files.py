@@ -115,9 +115,20 @@ async def test_the_events_of_an_import_give_one_row_in_any_order(note, database)
         (completed(rows_processed=3, rows_inserted=0, rows_duplicate=3), "failed"),
         (completed(rows_processed=0, rows_inserted=0), "failed"),
         (completed(dry_run=True), "uncounted"),
+        (failed(dry_run=True), "uncounted"),
         (cancelled(), "uncounted"),
     ],
-    ids=["uploaded", "failed", "some good", "overwritten", "all known", "empty", "dry run", "cancelled"],
+    ids=[
+        "uploaded",
+        "failed",
+        "some good",
+        "overwritten",
+        "all known",
+        "empty",
+        "dry run",
+        "failed dry run",
+        "cancelled",
+    ],
 )
 async def test_a_file_is_good_if_a_record_came_through(note, database, told, status):
     await note([told])

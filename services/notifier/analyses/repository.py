@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Date, Integer, Row, Text, bindparam, func, literal, select, text
+from sqlalchemy import ARRAY, Date, Integer, Row, Text, bindparam, func, literal, literal_column, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,7 +24,20 @@ FILES_LOOKED_AT = 1000
 _ENABLED = text("""
     SELECT id FROM notifier.suppliers WHERE tenant = :tenant AND enabled AND id > :after ORDER BY id LIMIT :limit
 """)
-_TENANTS = select(suppliers.c.tenant).where(suppliers.c.enabled).distinct().order_by(suppliers.c.tenant)
+# Those, too, that have none enabled any more, but of whose suppliers something stands: it is over.
+_TENANTS = (
+    select(suppliers.c.tenant)
+    .where(suppliers.c.enabled)
+    .union(
+        select(fingerprints.c.tenant).where(
+            fingerprints.c.stage == literal_column(f"'{ANALYSE}'"),  # as its index has it
+            fingerprints.c.reason.in_(FINDINGS),
+            fingerprints.c.given == "analysis:" + fingerprints.c.supplier + ":" + fingerprints.c.reason,
+            fingerprints.c.last_triggered > func.coalesce(fingerprints.c.last_resolved, text("'-infinity'")),
+        )
+    )
+    .order_by("tenant")
+)
 
 _OF_SUPPLIER = "f.tenant = :tenant AND f.supplier = s.id AND f.status = 'good' AND f.day <= :day"
 _GOOD_DAYS = (
@@ -142,16 +155,16 @@ _PASSED_LATER = text("""
 
 # Found of suppliers that are analysed no more, and not resolved by the end of the day. What others log under such a name is
 # left alone: no end that an analysis logs would be of it.
-_LEFT_STANDING = text("""
+_LEFT_STANDING = text(f"""
     SELECT f.supplier, f.reason, f.given, f.last_triggered, f.last_resolved FROM notifier.fingerprints f
-    WHERE f.tenant = :tenant AND f.stage = :analyse AND f.reason = ANY (:findings)
+    WHERE f.tenant = :tenant AND f.stage = '{ANALYSE}' AND f.reason = ANY (:findings)
         AND f.given = 'analysis:' || f.supplier || ':' || f.reason
         AND f.last_triggered > coalesce(f.last_resolved, '-infinity') AND f.last_triggered < :until
         AND NOT EXISTS (
             SELECT FROM notifier.suppliers s WHERE s.tenant = f.tenant AND s.id = f.supplier AND s.enabled
         )
     ORDER BY f.id LIMIT :limit
-""").bindparams(bindparam("analyse", ANALYSE), bindparam("findings", list(FINDINGS), type_=ARRAY(Text)))
+""").bindparams(bindparam("findings", list(FINDINGS), type_=ARRAY(Text)))  # noqa: S608 - text of this module
 
 
 @dataclass(frozen=True)
@@ -163,7 +176,7 @@ class Kept:
 
 
 async def tenants(connection: AsyncConnection) -> Sequence[str]:
-    """All that have a supplier to analyse."""
+    """All that have a supplier to analyse, or had one of which something was found."""
     return list(await connection.scalars(_TENANTS))
 
 

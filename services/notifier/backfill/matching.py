@@ -1,6 +1,6 @@
 """Which rows of ClickHouse are errors that a pipeline has reported as well. Pure.
 
-As where a pipeline reports what was taken over before (`investigations.matching`), an event and a row of the same supplier
+As where a pipeline reports what was taken over before (`logbook.matching`), an event and a row of the same supplier
 and reason are one if they are close enough, each with one other at most. But here it is in order of time, each row with the
 earliest event that is left to it: no other way pairs more of them, as all reach equally far. That matters, because a row
 that is one with an event is not kept, and the next run must find an event for it again.

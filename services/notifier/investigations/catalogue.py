@@ -62,6 +62,9 @@ CATALOGUE: Mapping[str, KnownReason] = MappingProxyType(
         "reject_rate": KnownReason("Reject rate", "Far more of the records were rejected than usual."),
         "header_change": KnownReason("Header changed", "The columns are not those of the last good file."),
         "duplicate_file": KnownReason("Duplicate file", "The same content came before."),
+        "job_failed": KnownReason(
+            "Job failed", "A daily job ended with an error, for some date and as often as it is tried."
+        ),
         "new_reason": KnownReason("New reason", "An error of a kind that this supplier never had."),
     }
 )  # fmt: skip

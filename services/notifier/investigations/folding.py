@@ -155,7 +155,6 @@ class Investigation:
         if self.muted_at is not None:
             mute = Mute(self.muted_until, self.muted_events, self.events_since_muted)
         return Standing(
-            count=self.event_count,
             first_seen=self.first_seen,
             unresolved_at=self.unresolved_at,
             event_resolved_at=self.event_resolved_at,

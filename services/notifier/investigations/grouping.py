@@ -24,7 +24,7 @@ DETAIL_LENGTH = 500  # characters that count; two errors that differ only after 
 Severity = Literal["info", "warning", "error", "critical"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # the mildest first
 Action = Literal["trigger", "resolve"]
-Origin = Literal["api", "import", "endpoint", "analysis", "clickhouse"]
+Origin = Literal["api", "import", "endpoint", "analysis", "clickhouse", "job"]
 Kind = tuple[str | None, str, str]  # supplier, stage, reason
 
 LATE = timedelta(minutes=5)  # between what occurred and our hearing of it
@@ -122,10 +122,12 @@ def digest_of(document: Mapping[str, Any]) -> bytes:
 def from_import(event: AnyEvent) -> Reported | None:
     """What the end of an import reports: its failure, or that it had row errors. None: nothing was wrong, or only tried."""
     data = event.data
+    if isinstance(data, ImportFailed | ImportCompleted) and data.dry_run:
+        return None
     if isinstance(data, ImportFailed):
         summary = f"import of {data.file_name} failed: {data.error_message}"
         return _by_import(event, data, "import_failed", summary, detail=data.error_code)
-    if isinstance(data, ImportCompleted) and not data.dry_run and (count := _row_errors(data)):
+    if isinstance(data, ImportCompleted) and (count := _row_errors(data)):
         duplicate = count - data.rows_rejected
         what = f"{data.rows_rejected} rejected" + (f" and {duplicate} duplicate" if duplicate else "")
         summary = f"{what} of {data.rows_processed} records in {data.file_name}"

@@ -41,8 +41,7 @@ class Standing:
     """All that the state depends on.
 
     Attributes:
-        count: Triggers.
-        first_seen: The first of them, by time.
+        first_seen: The first trigger, by time.
         unresolved_at: The last trigger among those of its fingerprints whose last trigger is after their last resolution
             by an event. A resolution that a pipeline reports is of one fingerprint.
         event_resolved_at: `all_resolved_at` of its fingerprints.
@@ -50,7 +49,6 @@ class Standing:
         reopened_at, acknowledged_at, mute: What people decided. A later decision takes an earlier one away.
     """
 
-    count: int = 0
     first_seen: datetime | None = None
     unresolved_at: datetime | None = None
     event_resolved_at: datetime | None = None

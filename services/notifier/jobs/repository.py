@@ -44,7 +44,7 @@ _SCHEDULED = text("""
     ) AS latest
     FROM unnest(:tenants) AS t (tenant)
 """).bindparams(bindparam("tenants", type_=ARRAY(Text())))
-# What began before its date was due has not seen all of it.
+# What began before its date was due has not seen all of it. While it runs, it is not the schedule's yet: it is come back to.
 _RUN_AGAIN = text("""
     UPDATE notifier.job_runs r
     SET status = 'pending', tries = 0, next_attempt_at = now() + :ahead, finished_at = NULL, result = NULL
@@ -60,12 +60,18 @@ _RUN_AGAIN = text("""
 _SCHEDULE = text("""
     INSERT INTO notifier.job_runs (tenant, job, logical_date, scheduled, next_attempt_at)
     SELECT tenant, :job, logical_date, true, now() + :ahead
-    FROM unnest(:tenants, :dates) AS due (tenant, logical_date)
+    FROM unnest(:tenants, :dates, :moments) AS due (tenant, logical_date, at)
+    WHERE NOT EXISTS (
+        SELECT FROM notifier.job_runs r
+        WHERE r.tenant = due.tenant AND r.job = :job AND r.logical_date = due.logical_date AND NOT r.scheduled
+            AND r.status = 'running' AND r.started_at < due.at
+    )
     ORDER BY tenant, logical_date
     ON CONFLICT (tenant, job, logical_date) DO UPDATE SET scheduled = true WHERE NOT job_runs.scheduled
 """).bindparams(
     bindparam("tenants", type_=ARRAY(Text())),
     bindparam("dates", type_=ARRAY(Date())),
+    bindparam("moments", type_=ARRAY(DateTime(timezone=True))),
     bindparam("ahead", type_=Interval()),
 )
 _TAKE = """
@@ -182,8 +188,8 @@ async def schedule(
     Those that somebody has asked for before are the schedule's, too; they are run again, if they began before that moment.
     """
     tenants, dates, moments = map(list, zip(*due, strict=True))
-    values = {"job": job, "tenants": tenants, "dates": dates, "ahead": ahead}
-    await connection.execute(_RUN_AGAIN, {**values, "moments": moments})
+    values = {"job": job, "tenants": tenants, "dates": dates, "moments": moments, "ahead": ahead}
+    await connection.execute(_RUN_AGAIN, values)
     await connection.execute(_SCHEDULE, values)
 
 

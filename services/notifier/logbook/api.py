@@ -1,19 +1,18 @@
-"""Routes of investigation events: they are logged, alone or in batches, and those that wait are listed."""
+"""Routes that log investigation events, alone or in batches."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Body, Depends, Header, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.notifier.logbook import batching, quarantined
+from services.notifier.logbook import batching
 from services.notifier.logbook.intake import Intake
 from services.notifier.logbook.logbook import Logbook, Outcome
-from services.notifier.logbook.quarantined import QuarantinedSupplierPage, QuarantinePage
 from services.notifier.logbook.reporting import (
     NewInvestigationEvent,
     OldEvent,
@@ -24,13 +23,7 @@ from services.notifier.logbook.reporting import (
 from services.notifier.texts import Line
 from shared.contracts.problems import Problem, UnsupportedMedia
 from shared.platform.auth import Authenticator, Principal
-from shared.platform.edge import problem_responses
-from shared.platform.paging import Cursor, Limit, Total
-from shared.platform.parameters import only_known
-from shared.platform.querying import tenant_querying
-
-QUERY_SECONDS = 10.0
-_NARROW = "narrow it by `supplier`; leave out `total=exact`"
+from shared.platform.edge import by_hand, problem_responses
 
 Key = Annotated[Line | None, Header(description="The event's id, unless the body has one.")]
 # Room for the number of an event.
@@ -85,14 +78,12 @@ class BatchAnswer(BaseModel):
 def events_router(
     engine: AsyncEngine, authenticator: Authenticator, logbook: Logbook, *, zone: ZoneInfo
 ) -> APIRouter:
-    """Log events; see what waits in quarantine.
+    """Log events.
 
     Args:
         zone: Of times without an offset.
     """
     routes = APIRouter(tags=["investigations"])
-    reader = Depends(authenticator.require("investigations:read"))
-    Reader = Annotated[Principal, reader]  # noqa: N806 - a type
     Writer = Annotated[Principal, Depends(authenticator.require("investigations:write"))]  # noqa: N806 - a type
     intake = Intake(engine, logbook)
 
@@ -104,8 +95,20 @@ def events_router(
             raise answer
         return _accepted(batching.members(answer))
 
-    @routes.post(
+    async def log_plain(request: Request) -> Response | None:
+        """`log`, if nothing is to be said of the request but what became of the event."""
+        new = await _plain_event(request)
+        caller = new and await authenticator.plain_caller(request, "investigations:write")
+        return await logged(caller, new, None) if caller and new else None
+
+    async def log(caller: Writer, new: NewInvestigationEvent, idempotency_key: Key = None) -> Response:
+        return await logged(caller, new, idempotency_key)
+
+    routes.add_api_route(
         "/investigation-events",
+        log,
+        methods=["POST"],
+        route_class_override=by_hand(log_plain),
         status_code=202,
         operation_id="log_investigation_event",
         summary="Log an error of a pipeline; it joins the investigation it belongs to, or opens one",
@@ -113,8 +116,6 @@ def events_router(
         response_model=LoggedEvent,
         responses=problem_responses(401, 403, 409, 422, 429),
     )
-    async def log(caller: Writer, new: NewInvestigationEvent, idempotency_key: Key = None) -> Response:
-        return await logged(caller, new, idempotency_key)
 
     @routes.post(
         "/investigation-events/batch",
@@ -156,44 +157,17 @@ def events_router(
     async def log_old(caller: Writer, old: OldEvent, idempotency_key: Key = None) -> Response:
         return await logged(caller, from_old(old, zone), idempotency_key)
 
-    @routes.get(
-        "/investigation-events/quarantine",
-        operation_id="list_quarantined_events",
-        summary="Events that wait for their supplier to be added",
-        description="By supplier, and in order of time. They are logged when their supplier is added; nothing removes them.",
-        responses=problem_responses(401, 403, 422, 503),
-        dependencies=[reader, Depends(only_known)],
-    )
-    async def list_quarantine(
-        caller: Reader,
-        supplier: Annotated[Line | None, Query(description="Only those of this one")] = None,
-        limit: Limit = 50,
-        cursor: Cursor = None,
-        total: Total = None,
-    ) -> QuarantinePage:
-        async with tenant_querying(
-            engine, caller.tenant, seconds=QUERY_SECONDS, what="events", hint=_NARROW
-        ) as connection:
-            return await quarantined.list_events(
-                connection, caller.tenant, supplier=supplier, limit=limit, cursor=cursor, total=total
-            )
-
-    @routes.get(
-        "/investigation-events/quarantine/suppliers",
-        operation_id="list_quarantined_suppliers",
-        summary="Suppliers that are not known, and how many events of them wait",
-        responses=problem_responses(401, 403, 422, 503),
-        dependencies=[reader, Depends(only_known)],
-    )
-    async def list_suppliers(
-        caller: Reader, limit: Limit = 50, cursor: Cursor = None
-    ) -> QuarantinedSupplierPage:
-        async with tenant_querying(
-            engine, caller.tenant, seconds=QUERY_SECONDS, what="events", hint="add suppliers that are known"
-        ) as connection:
-            return await quarantined.list_suppliers(connection, caller.tenant, limit=limit, cursor=cursor)
-
     return routes
+
+
+async def _plain_event(request: Request) -> NewInvestigationEvent | None:
+    """The event that a request is, if it is JSON, has no key beside it, and nothing is wrong with it."""
+    if request.headers.get("Content-Type") != "application/json" or "Idempotency-Key" in request.headers:
+        return None
+    try:
+        return NewInvestigationEvent.model_validate_json(await request.body())
+    except ValidationError:
+        return None
 
 
 def _accepted(answer: dict[str, Any]) -> Response:

@@ -21,7 +21,7 @@ def from_job(news: News) -> Reported:
         summary=failure if failed else f"the job {run.job} has succeeded for every date that had failed",
         detail=run.job,
         digest=None,
-        origin="analysis",
+        origin="job",
         action="trigger" if failed else "resolve",
         given=f"job:{run.job}",
         extra={"job": run.job, "date": run.logical_date.isoformat(), "error": news.error},

@@ -76,7 +76,7 @@ class Logbook:
     async def release(self, connection: AsyncConnection, tenant: str, suppliers: Sequence[str]) -> int:
         """Log what is in quarantine of those of these suppliers that are known: how many events.
 
-        At most `RELEASED_AT_ONCE`; what is left, `releasing` in this package takes up.
+        At most `RELEASED_AT_ONCE`; what is left, `upkeep` takes up.
         """
         await lock(connection, tenant)
         rows = await repository.take_from_quarantine(connection, tenant, suppliers, most=RELEASED_AT_ONCE)

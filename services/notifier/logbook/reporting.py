@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from services.notifier.investigations.catalogue import code_of
 from services.notifier.investigations.grouping import Action, Reported, Severity, digest_of
+from services.notifier.suppliers.resources import SupplierId
 from services.notifier.texts import Line, LongLine, Paragraph, SmallJson
 from shared.contracts.problems import Unprocessable
 
@@ -49,9 +50,9 @@ class NewInvestigationEvent(BaseModel):
         description="With an offset, at most 5 minutes ahead; now, if not given. It counts, and not when the event comes: an"
         " error that occurred before a resolution does not reopen anything.",
     )
-    supplier: Line | None = Field(
+    supplier: SupplierId | None = Field(
         None,
-        description="Events of a supplier that is not known wait in quarantine until it is added.",
+        description="Its id. Events of a supplier that is not known wait in quarantine until it is added.",
     )
     stage: Line = Field(description="Where it happened: `load_mail`, `load_ftp`, `consolidate`, `process`, …")
     reason: Line = Field(
@@ -124,7 +125,7 @@ class OldEvent(BaseModel):
         AfterValidator(_not_too_old),
         Field(description="ISO 8601, with `T` or a blank; without an offset, in the deployment's time zone."),
     ]
-    supid: Annotated[Line, BeforeValidator(_as_text, json_schema_input_type=str | int)] = Field(
+    supid: Annotated[SupplierId, BeforeValidator(_as_text, json_schema_input_type=str | int)] = Field(
         description="The supplier's id."
     )
     reason: Annotated[Line, BeforeValidator(_as_text, json_schema_input_type=str | int)] = Field(

@@ -36,10 +36,17 @@ def upgrade() -> None:
     _fingerprints()
     _events()
     _around()
+    # The tenant is asked once in a statement, not for each of the many rows that an overview sums up.
+    for table in ("investigations", "fingerprints"):
+        op.execute(f"""
+            ALTER POLICY one_tenant ON notifier.{table}
+            USING (tenant = (SELECT current_setting('penstock.tenant', true)))
+        """)
     for table in NEW_TABLES:
         op.execute(f"ALTER TABLE notifier.{table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"""
-            CREATE POLICY one_tenant ON notifier.{table} USING (tenant = current_setting('penstock.tenant', true))
+            CREATE POLICY one_tenant ON notifier.{table}
+            USING (tenant = (SELECT current_setting('penstock.tenant', true)))
         """)
     for table, rights in GRANTS.items():
         op.execute(f"GRANT {rights} ON notifier.{table} TO penstock_notifier_tenant")
@@ -165,7 +172,7 @@ def _events() -> None:
     # As text they would take twice the room. In their order.
     op.execute("CREATE TYPE notifier.event_severity AS ENUM ('info', 'warning', 'error', 'critical')")
     op.execute(
-        "CREATE TYPE notifier.event_origin AS ENUM ('api', 'import', 'endpoint', 'analysis', 'clickhouse')"
+        "CREATE TYPE notifier.event_origin AS ENUM ('api', 'import', 'endpoint', 'analysis', 'clickhouse', 'job')"
     )
     # No foreign key to fingerprints: none is ever removed, and to check it costs a tenth of what logging an event does.
     op.execute("""
@@ -190,10 +197,12 @@ def _events() -> None:
         INSERT INTO notifier.investigation_events (fingerprint_id, occurred_at, received_at, tenant, event_id, severity,
             origin, digest, summary, import_id, file, extra)
         SELECT f.id, occurred_at, received_at, o.tenant, event_id, o.severity::notifier.event_severity,
-            (CASE WHEN o.stage = 'process' AND event_id LIKE 'penstock:%' THEN 'import'
+            (CASE WHEN o.stage = 'process' AND event_id LIKE 'penstock:%'
+                    AND pg_input_is_valid(o.extra ->> 'import_id', 'uuid') THEN 'import'
                 WHEN o.stage = 'webhook' AND event_id LIKE 'penstock:%' THEN 'endpoint' ELSE 'api' END)::notifier.event_origin,
             substring(digest FROM 1 FOR 16), o.summary,
-            CASE WHEN o.stage = 'process' AND event_id LIKE 'penstock:%' THEN (o.extra ->> 'import_id')::uuid END,
+            CASE WHEN o.stage = 'process' AND event_id LIKE 'penstock:%'
+                    AND pg_input_is_valid(o.extra ->> 'import_id', 'uuid') THEN (o.extra ->> 'import_id')::uuid END,
             file, extra
         FROM notifier.old_events o JOIN notifier.fingerprints f ON f.tenant = o.tenant AND f.fingerprint = o.fingerprint
     """)
@@ -233,7 +242,8 @@ def _around() -> None:
     """)
     op.execute("CREATE INDEX event_days_of_tenant ON notifier.event_days (tenant, day)")
     op.execute(
-        "COMMENT ON TABLE notifier.event_days IS 'Triggers by day, in the time zone of the deployment'"
+        "COMMENT ON TABLE notifier.event_days IS"
+        " 'Triggers by day, in the time zone of the deployment; what was logged before there were days, in UTC'"
     )
     op.execute("""
         INSERT INTO notifier.event_days (fingerprint_id, day, events, last_occurred_at, tenant)

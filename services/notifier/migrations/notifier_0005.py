@@ -99,9 +99,13 @@ def upgrade() -> None:
     for column, says in analysed.items():
         op.execute(f"COMMENT ON COLUMN notifier.analyses.{column} IS '{says}'")
     op.execute("CREATE INDEX analyses_of_day ON notifier.analyses (tenant, day, state, supplier)")
+    op.execute(
+        "CREATE INDEX fingerprints_of_analyses ON notifier.fingerprints (tenant) WHERE stage = 'analyse'"
+    )
     for table, rights in GRANTS.items():
         op.execute(f"ALTER TABLE notifier.{table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"""
-            CREATE POLICY one_tenant ON notifier.{table} USING (tenant = current_setting('penstock.tenant', true))
+            CREATE POLICY one_tenant ON notifier.{table}
+            USING (tenant = (SELECT current_setting('penstock.tenant', true)))
         """)
         op.execute(f"GRANT {rights} ON notifier.{table} TO penstock_notifier_tenant")

@@ -85,6 +85,7 @@ def upgrade() -> None:
     for table, rights in GRANTS.items():
         op.execute(f"ALTER TABLE notifier.{table} ENABLE ROW LEVEL SECURITY")
         op.execute(f"""
-            CREATE POLICY one_tenant ON notifier.{table} USING (tenant = current_setting('penstock.tenant', true))
+            CREATE POLICY one_tenant ON notifier.{table}
+            USING (tenant = (SELECT current_setting('penstock.tenant', true)))
         """)
         op.execute(f"GRANT {rights} ON notifier.{table} TO penstock_notifier_tenant")

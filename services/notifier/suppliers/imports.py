@@ -29,7 +29,7 @@ async def note_imports(
     await note_files(connection, files, zone=zone)
     counted = [file for file in files if file.status != "uncounted"]
     for tenant in sorted({file.tenant for file in counted}):
-        # Whether what failed was but a dry run, only its upload tells.
+        # That what failed was but a dry run, a processor of the version before does not tell; its upload does.
         sources = {file.supplier for file in counted if file.tenant == tenant and file.status != "failed"}
         if new := await make_known(connection, tenant, {source: source for source in sources}, "import"):
             await release(connection, tenant, new)
@@ -92,8 +92,8 @@ def _begun_at(data: Ended) -> datetime:
 
 
 def _status_at_end(data: Ended, rejected: int) -> FileStatus:
-    if isinstance(data, ImportFailed):
-        return "failed"
     if isinstance(data, ImportCancelled) or data.dry_run:
         return "uncounted"
+    if isinstance(data, ImportFailed):
+        return "failed"
     return "good" if data.rows_processed > rejected else "failed"

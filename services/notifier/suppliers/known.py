@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ARRAY, Text, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notifier.suppliers.resources import AddedBy
+from services.notifier.suppliers.resources import AddedBy, can_be_known
 
 # In the order of the ids, as another transaction may make the same ones known.
 _MAKE_KNOWN = text("""
@@ -28,17 +28,18 @@ async def make_known(
     Args:
         connection: In a transaction.
         tenant: Whose.
-        suppliers: The names by id, 1 to 255 characters.
+        suppliers: The names by id, 1 to 255 characters. One that the API could not name is passed over.
         added_by: Who says so.
 
     Returns:
         The ids of those that are new.
     """
-    if not suppliers:
+    possible = {one: name for one, name in suppliers.items() if can_be_known(one)}
+    if not possible:
         return []
     values = {
-        "ids": list(suppliers),
-        "names": list(suppliers.values()),
+        "ids": list(possible),
+        "names": list(possible.values()),
         "tenant": tenant,
         "added_by": added_by,
     }

@@ -37,6 +37,14 @@ def is_reserved(path: str) -> bool:
     return path == "import" or path.endswith(("/days", "/files"))
 
 
+def can_be_known(source: str) -> bool:
+    """Whether what an import or another system calls its source can be a supplier's id."""
+    try:
+        return _addressable(_printable(source)) == source.strip()
+    except ValueError:
+        return False
+
+
 SupplierId = Annotated[
     Line,
     AfterValidator(_printable),

@@ -7,10 +7,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.contracts.problems import Forbidden, Unauthenticated, Unavailable
+from shared.contracts.problems import Forbidden, Problem, Unauthenticated, Unavailable
 from shared.contracts.scopes import Scope
 from shared.platform.auth.api_keys import API_KEY_PREFIX, ApiKeyVerifier
 from shared.platform.auth.jwks import Jwks
@@ -98,6 +99,17 @@ class Authenticator:
             raise Forbidden("scope_missing", f"this token lacks the scope {scope!r}", required_scope=scope)
         request.state.tenant = caller.tenant
         return Permit(caller, lambda: self.identify(token), scope)
+
+    async def plain_caller(self, request: Request, scope: Scope) -> Principal | None:
+        """What `require` gives where all is well, for routes that take plain requests by hand; else None."""
+        scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
+        if scheme.lower() != "bearer":
+            return None
+        try:
+            caller = await self.identify(token)
+        except Problem:
+            return None
+        return caller if caller.may(scope) else None
 
     async def identify(self, token: str) -> Principal:
         """The principal of a token.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from shared.platform.edge.answers import RefusingRoute, add_answers
+from shared.platform.edge.by_hand import by_hand
 from shared.platform.edge.cors import CORS, CORSMiddleware
 from shared.platform.edge.headers import SecurityHeadersMiddleware
 from shared.platform.edge.openapi import problem_responses
@@ -19,7 +20,7 @@ from shared.platform.edge.time_limit import TimeLimitMiddleware
 from shared.platform.edge.trace import TraceMiddleware
 from shared.platform.settings import ProcessSettings
 
-__all__ = ["InHand", "RefusingRoute", "Streams", "add_edge", "problem_responses"]
+__all__ = ["InHand", "RefusingRoute", "Streams", "add_edge", "by_hand", "problem_responses"]
 
 
 def add_edge(
