@@ -30,7 +30,7 @@ SECONDS = 8.0  # as fast as they are answered, of each round
 RATE = 1_500.0  # events a second, each by itself
 RATE_SECONDS = 10.0
 BATCH = 500
-BATCH_CONNECTIONS = 4
+BATCH_CONNECTIONS = 8
 BATCHES = 200  # as fast as they are answered, of each round
 BATCH_RATE = 10_000.0  # events a second, in batches
 

@@ -23,6 +23,7 @@ from services.notifier.suppliers.api import suppliers_router
 from services.notifier.targets.guard import Guard
 from shared.platform.auth import Authenticator
 from shared.platform.bus import Publish
+from shared.platform.service import joined
 
 
 def router(
@@ -49,17 +50,17 @@ def router(
         scheduler: Runs jobs.
         thresholds: Those of the daily analysis.
     """
-    routes = APIRouter(prefix="/api/v1")
-    # First what is asked for most: routes are tried one after the other, which costs as much as checking a body.
-    routes.include_router(events_router(engine, authenticator, logbook, zone=zone))
-    routes.include_router(quarantine_router(engine, authenticator))
-    routes.include_router(webhooks_router(engine, authenticator, guard=guard, wake=worker.wake))
-    routes.include_router(deliveries_router(engine, authenticator, worker, retention_days=retention_days))
-    routes.include_router(investigations_router(engine, authenticator, zone=zone))
-    routes.include_router(actions_router(engine, authenticator, publish=publish))
-    routes.include_router(merging_router(engine, authenticator, publish=publish))
-    routes.include_router(reasons_router(engine, authenticator, zone=zone))
-    routes.include_router(jobs_router(engine, authenticator, scheduler))
-    routes.include_router(suppliers_router(engine, authenticator, release=logbook.release, zone=zone))
-    routes.include_router(analyses_router(engine, authenticator, thresholds=thresholds, zone=zone))
-    return routes
+    # First what is asked for most: routes are tried one after the other.
+    return joined(
+        events_router(engine, authenticator, logbook, zone=zone),
+        quarantine_router(engine, authenticator),
+        webhooks_router(engine, authenticator, guard=guard, wake=worker.wake),
+        deliveries_router(engine, authenticator, worker, retention_days=retention_days),
+        investigations_router(engine, authenticator, zone=zone),
+        actions_router(engine, authenticator, publish=publish),
+        merging_router(engine, authenticator, publish=publish),
+        reasons_router(engine, authenticator, zone=zone),
+        jobs_router(engine, authenticator, scheduler),
+        suppliers_router(engine, authenticator, release=logbook.release, zone=zone),
+        analyses_router(engine, authenticator, thresholds=thresholds, zone=zone),
+    )

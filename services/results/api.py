@@ -16,6 +16,7 @@ from services.results.records.editing import Edits
 from shared.platform.auth import Authenticator
 from shared.platform.objects import Objects
 from shared.platform.querying import Copies
+from shared.platform.service import joined
 
 
 def results_router(
@@ -29,12 +30,12 @@ def results_router(
     edits: Edits,
 ) -> APIRouter:
     """Every path of this service: `/imports`, `/receipts`, `/records`, `/datasets`."""
-    router = APIRouter(prefix="/api/v1")
-    router.include_router(imports_router(engine, auth, watches))
-    router.include_router(errors_router(engine, auth, objects))
-    router.include_router(files_router(engine, auth, objects))
-    router.include_router(receipts_router(engine, auth, keys))
-    router.include_router(records_router(engine, auth, copies))
-    router.include_router(edits_router(auth, edits))
-    router.include_router(datasets_router(auth))
-    return router
+    return joined(
+        imports_router(engine, auth, watches),
+        errors_router(engine, auth, objects),
+        files_router(engine, auth, objects),
+        receipts_router(engine, auth, keys),
+        records_router(engine, auth, copies),
+        edits_router(auth, edits),
+        datasets_router(auth),
+    )

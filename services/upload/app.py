@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from fastapi import APIRouter
-
 from services.upload.admission import Admission
 from services.upload.api import router
 from services.upload.api_keys import api_keys_router
@@ -27,7 +25,7 @@ from shared.platform.bus import Bus
 from shared.platform.database import engine_for
 from shared.platform.health import Check, database_check
 from shared.platform.objects import Objects
-from shared.platform.service import Service, Stopping
+from shared.platform.service import Service, Stopping, joined
 
 
 def build(stopping: Stopping) -> Service:
@@ -77,13 +75,11 @@ def build(stopping: Stopping) -> Service:
     async def checks() -> Sequence[Check]:
         return [await database_check(engine), await objects.check(), *await bus.checks()]
 
-    routes = APIRouter()
-    for part in (
+    routes = joined(
         router(intake, admission, engine, bus, auth),
         tus_router(resumable, auth, max_bytes=limits.sizes.limit(None)),
         api_keys_router(engine, auth),
-    ):
-        routes.include_router(part)
+    )
     return Service(
         "upload", lifespan, checks, routes, streams=frozenset({"/api/v1/uploads", "/api/v1/tus/*"})
     )

@@ -87,6 +87,18 @@ async def _all_alive(services: Sequence[Service]) -> AsyncIterator[None]:
             raise ExceptionGroup("services did not leave in order", errors)
 
 
+def joined(*routers: APIRouter) -> APIRouter:
+    """One router with the routes of all, in their order.
+
+    Each has the whole path in its prefix: a router within a router is asked for its routes twice in each request, and more
+    often the deeper it is.
+    """
+    one = APIRouter()
+    for router in routers:
+        one.routes.extend(router.routes)
+    return one
+
+
 def compose(
     services: Sequence[Service],
     settings: ProcessSettings | None = None,
@@ -114,9 +126,9 @@ def compose(
     )
     add_docs(app)
     for service in services:
-        app.include_router(service.router)
+        app.router.routes.extend(service.router.routes)
         app.webhooks.routes.extend(service.webhooks.routes)
-    app.include_router(health_router({service.name: service.checks for service in services}))
+    app.router.routes.extend(health_router({service.name: service.checks for service in services}).routes)
     description = cache(lambda: described(app))
     app.openapi = description  # type: ignore[method-assign]  # as FastAPI's manual has it
     add_edge(

@@ -256,3 +256,26 @@ async def test_a_plain_request_is_answered_as_any_other(resting, body, options, 
         ]
     else:
         assert plain.json() == other.json()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"events": [EVENT, EVENT | {"supplier": "nobody"}]},
+        {"events": [EVENT | {"severity": "fatal"}, EVENT, EVENT | {"event_id": "analysis:1"}]},
+        {"events": [EVENT] * 501},
+        {"events": [EVENT], "more": 1},
+        {"events": []},
+        [EVENT],
+    ],
+    ids=["right", "partly right", "too many", "more", "none", "list"],
+)
+async def test_a_plain_batch_is_answered_as_any_other(resting, body):
+    first, *others = [
+        await post(resting, "/investigation-events/batch", body, **{"Content-Type": kind})
+        for kind in ("application/json", "application/json", "application/json; charset=utf-8")
+    ]
+    for other in others:  # by then what was created is a duplicate
+        assert other.status_code == first.status_code
+        assert other.json().get("accepted") == first.json().get("accepted")
+    assert others[0].json() == others[1].json()

@@ -35,7 +35,7 @@ def analyses_router(
         thresholds: Those of the analysis.
         zone: Of days.
     """
-    routes = APIRouter(prefix="/analyses", tags=["analyses"])
+    routes = APIRouter(prefix="/api/v1/analyses", tags=["analyses"])
     reader = Depends(authenticator.require("investigations:read"))
     Reader = Annotated[Principal, reader]  # noqa: N806 - a type
 

@@ -58,7 +58,7 @@ def deliveries_router(
     engine: AsyncEngine, authenticator: Authenticator, worker: DeliveryWorker, *, retention_days: int
 ) -> APIRouter:
     """`/webhooks/{webhook_id}`: its deliveries; test, retry, replay."""
-    routes = APIRouter(prefix="/webhooks/{webhook_id}", tags=["webhooks"])
+    routes = APIRouter(prefix="/api/v1/webhooks/{webhook_id}", tags=["webhooks"])
     admin = Depends(authenticator.require("webhooks:admin"))
     Caller = Annotated[Principal, admin]  # noqa: N806 - a type
     on_request = SendOnRequest(engine, worker)

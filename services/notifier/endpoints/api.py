@@ -55,7 +55,7 @@ def webhooks_router(
 
     `wake` is called when something may have become due.
     """
-    routes = APIRouter(prefix="/webhooks", tags=["webhooks"])
+    routes = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"])
     caller = Depends(authenticator.require("webhooks:admin"))
     _add_creating(routes, caller, engine, guard)
     _add_showing(routes, caller, engine)

@@ -32,7 +32,7 @@ SomeNote = Annotated[ActionNote | None, Body()]
 
 def actions_router(engine: AsyncEngine, authenticator: Authenticator, *, publish: Publish) -> APIRouter:
     """`/investigations`: acknowledge, resolve, reopen, mute, note; one or many."""
-    routes = APIRouter(prefix="/investigations", tags=["investigations"])
+    routes = APIRouter(prefix="/api/v1/investigations", tags=["investigations"])
     Writer = Annotated[Principal, Depends(authenticator.require("investigations:write"))]  # noqa: N806 - a type
 
     async def done(caller: Principal, investigation_id: UUID, decision: Decision) -> Investigation:

@@ -54,7 +54,7 @@ def investigations_router(engine: AsyncEngine, authenticator: Authenticator, *, 
     Args:
         zone: Of days.
     """
-    routes = APIRouter(prefix="/investigations", tags=["investigations"])
+    routes = APIRouter(prefix="/api/v1/investigations", tags=["investigations"])
     reader = Depends(authenticator.require("investigations:read"))
     Reader = Annotated[Principal, reader]  # noqa: N806 - a type
     strict = [reader, Depends(only_known)]

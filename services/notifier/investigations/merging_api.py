@@ -19,7 +19,7 @@ _PROBLEMS = problem_responses(401, 403, 404, 409, 422)
 
 def merging_router(engine: AsyncEngine, authenticator: Authenticator, *, publish: Publish) -> APIRouter:
     """`/investigations`: merge, split."""
-    routes = APIRouter(prefix="/investigations/{investigation_id}", tags=["investigations"])
+    routes = APIRouter(prefix="/api/v1/investigations/{investigation_id}", tags=["investigations"])
     Writer = Annotated[Principal, Depends(authenticator.require("investigations:write"))]  # noqa: N806 - a type
 
     @routes.post(

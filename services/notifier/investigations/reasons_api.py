@@ -56,7 +56,7 @@ class ReasonChange(BaseModel):
 
 def reasons_router(engine: AsyncEngine, authenticator: Authenticator, *, zone: ZoneInfo) -> APIRouter:
     """`/investigation-reasons`: list, change."""
-    routes = APIRouter(prefix="/investigation-reasons", tags=["investigations"])
+    routes = APIRouter(prefix="/api/v1/investigation-reasons", tags=["investigations"])
     reader = Depends(authenticator.require("investigations:read"))
     admin = Depends(authenticator.require("investigations:admin"))
 

@@ -22,7 +22,7 @@ RunDate = Annotated[LogicalDate, Path(description="The day that the run is about
 
 def jobs_router(engine: AsyncEngine, authenticator: Authenticator, scheduler: Scheduler) -> APIRouter:
     """`/jobs`, and `/jobs/{job}/runs`."""
-    routes = APIRouter(prefix="/jobs", tags=["jobs"])
+    routes = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
     reader, admin = (
         Depends(authenticator.require("investigations:read")),
         Depends(authenticator.require("investigations:admin")),

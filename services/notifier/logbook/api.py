@@ -1,7 +1,8 @@
 """Routes that log investigation events, alone or in batches."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -75,6 +76,9 @@ class BatchAnswer(BaseModel):
     refused: int
 
 
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
 def events_router(
     engine: AsyncEngine, authenticator: Authenticator, logbook: Logbook, *, zone: ZoneInfo
 ) -> APIRouter:
@@ -83,7 +87,7 @@ def events_router(
     Args:
         zone: Of times without an offset.
     """
-    routes = APIRouter(tags=["investigations"])
+    routes = APIRouter(prefix="/api/v1", tags=["investigations"])
     Writer = Annotated[Principal, Depends(authenticator.require("investigations:write"))]  # noqa: N806 - a type
     intake = Intake(engine, logbook)
 
@@ -97,7 +101,7 @@ def events_router(
 
     async def log_plain(request: Request) -> Response | None:
         """`log`, if nothing is to be said of the request but what became of the event."""
-        new = await _plain_event(request)
+        new = await _plain(request, NewInvestigationEvent)
         caller = new and await authenticator.plain_caller(request, "investigations:write")
         return await logged(caller, new, None) if caller and new else None
 
@@ -117,17 +121,20 @@ def events_router(
         responses=problem_responses(401, 403, 409, 422, 429),
     )
 
-    @routes.post(
-        "/investigation-events/batch",
-        status_code=202,
-        operation_id="log_investigation_events",
-        summary=f"Log up to {batching.MOST} events, each for itself",
-        description="The body is a list, or an object with the list `events`, of at most 1 MiB. Those that are right are"
-        " logged in one transaction, whatever is wrong with others; each has an item in the answer.",
-        response_model=BatchAnswer,
-        responses=problem_responses(401, 403, 422),
-        openapi_extra={"requestBody": {"content": {"application/json": {"schema": batching.SCHEMA}}}},
-    )
+    async def logged_batch(caller: Principal, events: Sequence[Any], key: str | None) -> Response:
+        items = batching.read(events, key=key, now=datetime.now(UTC))
+        right = [item for item in items if not isinstance(item, Problem)]
+        answers = iter(await intake.log(caller.tenant, right))
+        return _accepted(
+            batching.shown([item if isinstance(item, Problem) else next(answers) for item in items])
+        )
+
+    async def log_plain_batch(request: Request) -> Response | None:
+        """`log_batch`, if nothing is to be said of the request but what became of the events."""
+        batch = await _plain(request, batching.PlainBatch)
+        caller = batch and await authenticator.plain_caller(request, "investigations:write")
+        return await logged_batch(caller, batch.events, None) if caller and batch else None
+
     async def log_batch(
         caller: Writer, batch: Annotated[Any, Body()], idempotency_key: BatchKey = None
     ) -> Response:
@@ -137,12 +144,22 @@ def events_router(
                 "this route takes JSON",
                 hint="send the header Content-Type: application/json",
             )
-        items = batching.read(batching.items_of(batch), key=idempotency_key, now=datetime.now(UTC))
-        right = [item for item in items if not isinstance(item, Problem)]
-        answers = iter(await intake.log(caller.tenant, right))
-        return _accepted(
-            batching.shown([item if isinstance(item, Problem) else next(answers) for item in items])
-        )
+        return await logged_batch(caller, batching.items_of(batch), idempotency_key)
+
+    routes.add_api_route(
+        "/investigation-events/batch",
+        log_batch,
+        methods=["POST"],
+        route_class_override=by_hand(log_plain_batch),
+        status_code=202,
+        operation_id="log_investigation_events",
+        summary=f"Log up to {batching.MOST} events, each for itself",
+        description="The body is a list, or an object with the list `events`, of at most 1 MiB. Those that are right are"
+        " logged in one transaction, whatever is wrong with others; each has an item in the answer.",
+        response_model=BatchAnswer,
+        responses=problem_responses(401, 403, 422),
+        openapi_extra={"requestBody": {"content": {"application/json": {"schema": batching.SCHEMA}}}},
+    )
 
     @routes.post(
         "/pricelens/log_event/",
@@ -160,12 +177,12 @@ def events_router(
     return routes
 
 
-async def _plain_event(request: Request) -> NewInvestigationEvent | None:
-    """The event that a request is, if it is JSON, has no key beside it, and nothing is wrong with it."""
+async def _plain(request: Request, model: type[_Model]) -> _Model | None:
+    """What a request brings, if it is JSON, has no key beside it, and nothing is wrong with it."""
     if request.headers.get("Content-Type") != "application/json" or "Idempotency-Key" in request.headers:
         return None
     try:
-        return NewInvestigationEvent.model_validate_json(await request.body())
+        return model.model_validate_json(await request.body())
     except ValidationError:
         return None
 

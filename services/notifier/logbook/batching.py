@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from services.notifier.investigations.grouping import Reported
 from services.notifier.logbook.admitting import Logged
@@ -14,6 +14,15 @@ from shared.contracts.problems import Problem, TooManyRequests, Unprocessable
 from shared.platform.faults import message_of
 
 MOST = 500  # events
+
+
+class PlainBatch(BaseModel):
+    """A batch, nothing in which is wrong."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    events: Annotated[list[NewInvestigationEvent], Field(max_length=MOST)]
+
 
 _EVENT = TypeAdapter(NewInvestigationEvent)
 _EVENTS = TypeAdapter(list[NewInvestigationEvent])

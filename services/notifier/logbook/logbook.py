@@ -53,7 +53,7 @@ class Logbook:
         """Log events, in their order; what is published and kept of them is so when the caller commits.
 
         Waits for others who log events of this tenant or act on its investigations, and lets nobody else until the
-        transaction ends: let it be short, with 2,000 events at most.
+        transaction ends: let it be short, with 4,000 events at most.
 
         Returns:
             For each, what became of it; or why it is refused: a Conflict `event_conflict`, another event has this id; or

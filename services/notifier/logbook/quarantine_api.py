@@ -20,7 +20,7 @@ _NARROW = "narrow it by `supplier`; leave out `total=exact`"
 
 def quarantine_router(engine: AsyncEngine, authenticator: Authenticator) -> APIRouter:
     """List what is in quarantine."""
-    routes = APIRouter(prefix="/investigation-events/quarantine", tags=["investigations"])
+    routes = APIRouter(prefix="/api/v1/investigation-events/quarantine", tags=["investigations"])
     reader = Depends(authenticator.require("investigations:read"))
     Reader = Annotated[Principal, reader]  # noqa: N806 - a type
 

@@ -85,7 +85,7 @@ def suppliers_router(
         release: Logs what is in quarantine of suppliers that are added.
         zone: Of the deployment's days.
     """
-    routes = APIRouter(prefix="/suppliers", tags=["suppliers"], route_class=_SupplierRoute)
+    routes = APIRouter(prefix="/api/v1/suppliers", tags=["suppliers"], route_class=_SupplierRoute)
     reader = Depends(authenticator.require("investigations:read"))
     admin = Depends(authenticator.require("investigations:admin"))
     _add_adding(routes, admin, engine, release)

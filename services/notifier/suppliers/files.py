@@ -27,9 +27,9 @@ FileOrigin = Literal["import", "event", "clickhouse"]
 REMEMBERED = 5_000  # files that several events name, one soon after the other
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: that takes as long as all else that makes one
 class SupplierFile:
-    """What is said of a file.
+    """What is said of a file. Nobody changes it.
 
     Attributes:
         id: `import:<import id>`, `event:<hash>` or `clickhouse:<supplier>:<day>`.
@@ -185,10 +185,6 @@ def _together(one: SupplierFile, other: SupplierFile) -> SupplierFile:
     """What two say of one file, by the rules of `_NOTE`."""
     came = min(one, other, key=attrgetter("occurred_at"))
     how = max(one, other, key=_standing)
-    sizes, rows, rejected = (
-        max((number for number in numbers if number is not None), default=None)
-        for numbers in ((one.size, other.size), (one.rows, other.rows), (one.rejected, other.rejected))
-    )
     return replace(
         one,
         occurred_at=came.occurred_at,
@@ -198,12 +194,18 @@ def _together(one: SupplierFile, other: SupplierFile) -> SupplierFile:
         path=how.path,
         dataset=one.dataset if one.dataset is not None else other.dataset,
         sha256=one.sha256 if one.sha256 is not None else other.sha256,
-        size=sizes,
+        size=_larger(one.size, other.size),
         header=one.header if one.header is not None else other.header,
-        rows=rows,
-        rejected=rejected,
+        rows=_larger(one.rows, other.rows),
+        rejected=_larger(one.rejected, other.rejected),
         profile=one.profile if one.profile is not None else other.profile,
     )
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
 
 
 def _standing(file: SupplierFile) -> tuple[bool, bool, datetime, str, str, str]:

@@ -18,7 +18,7 @@ ShownStatus = Literal["received", "good", "failed"]
 
 
 def _printable(value: str) -> str:
-    if any(category(letter) in {"Cc", "Cs"} for letter in value):
+    if not value.isprintable() and any(category(letter) in {"Cc", "Cs"} for letter in value):
         raise ValueError("must not contain control characters, such as line ends or tabs")
     return value
 

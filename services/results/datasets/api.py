@@ -25,7 +25,7 @@ _CSV: dict[int | str, dict[str, Any]] = {
 def datasets_router(auth: Authenticator) -> APIRouter:
     """`/datasets`: the declarations and their template files."""
     router = APIRouter(
-        prefix="/datasets", tags=["datasets"], dependencies=[Depends(auth.require("imports:read"))]
+        prefix="/api/v1/datasets", tags=["datasets"], dependencies=[Depends(auth.require("imports:read"))]
     )
 
     @router.get(

@@ -30,7 +30,7 @@ _ERRORS_CSV: dict[int | str, dict[str, Any]] = {
 
 def errors_router(engine: AsyncEngine, auth: Authenticator, objects: Objects) -> APIRouter:
     """`/imports/{import_id}/errors`: list, and the file to mend."""
-    router = APIRouter(prefix="/imports", tags=["imports"])
+    router = APIRouter(prefix="/api/v1/imports", tags=["imports"])
     reader = Depends(auth.require("imports:read"))
 
     @router.get(

@@ -68,7 +68,7 @@ _RECORD: dict[int | str, dict[str, Any]] = {
 
 def files_router(engine: AsyncEngine, auth: Authenticator, objects: Objects) -> APIRouter:
     """`/imports/{import_id}/file` and `/imports/{import_id}/rows/{row_number}/raw`."""
-    router = APIRouter(prefix="/imports", tags=["imports"])
+    router = APIRouter(prefix="/api/v1/imports", tags=["imports"])
     reader = Depends(auth.require("imports:read"))
     seats = asyncio.Semaphore(RECORDS_SOUGHT_AT_ONCE)
 

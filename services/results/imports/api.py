@@ -75,7 +75,7 @@ LastEventId = Annotated[
 
 def imports_router(engine: AsyncEngine, auth: Authenticator, watches: Watches) -> APIRouter:
     """`/imports`: list, get, follow."""
-    router = APIRouter(prefix="/imports", tags=["imports"])
+    router = APIRouter(prefix="/api/v1/imports", tags=["imports"])
     reader = Depends(auth.require("imports:read"))
     follower = Depends(auth.permit("imports:read"))
 

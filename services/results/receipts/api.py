@@ -25,7 +25,7 @@ class JwkSetResponse(JSONResponse):
 
 def receipts_router(engine: AsyncEngine, auth: Authenticator, keys: ReceiptKeys) -> APIRouter:
     """`/imports/{import_id}/receipt` and `/receipts/keys`."""
-    router = APIRouter(tags=["imports"])
+    router = APIRouter(prefix="/api/v1", tags=["imports"])
     reader = Depends(auth.require("imports:read"))
 
     @router.get(

@@ -43,7 +43,7 @@ _UNCHANGED = {"description": "The record is as `If-None-Match` says; no body", "
 
 def records_router(engine: AsyncEngine, auth: Authenticator, copies: Copies) -> APIRouter:
     """`/records/{dataset}`: list, export and get."""
-    router = APIRouter(prefix="/records", tags=["records"])
+    router = APIRouter(prefix="/api/v1/records", tags=["records"])
     reader = Depends(auth.require("records:read"))
     for dataset in datasets().values():
         _add_list(router, reader, engine, dataset)

@@ -78,7 +78,7 @@ class ExactRoute(APIRoute):
 
 def edits_router(auth: Authenticator, edits: Edits) -> APIRouter:
     """`/records/{dataset}`: what changes records."""
-    router = APIRouter(prefix="/records", tags=["records"], route_class=ExactRoute)
+    router = APIRouter(prefix="/api/v1/records", tags=["records"], route_class=ExactRoute)
     for dataset in datasets().values():
         if dataset.editable:
             _add_creating(router, auth, edits, dataset)
