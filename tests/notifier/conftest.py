@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from services.notifier.api import router
 from services.notifier.app import build
@@ -81,11 +81,8 @@ async def endpoints_alone(environment: dict[str, str]) -> AsyncIterator[Notifier
     engine = engine_for(settings.database_url, "notifier", pool_size=5)
     guard = Guard(settings.targets, Resolver(settings.webhook_nameservers))
     woken: list[None] = []
-    routes = APIRouter(prefix="/api/v1")
-    routes.include_router(
-        webhooks_router(
-            engine, authenticator_of(settings, engine), guard=guard, wake=lambda: woken.append(None)
-        )
+    routes = webhooks_router(
+        engine, authenticator_of(settings, engine), guard=guard, wake=lambda: woken.append(None)
     )
 
     @asynccontextmanager

@@ -4,7 +4,6 @@ from contextlib import asynccontextmanager
 from datetime import date, timedelta
 
 import pytest
-from fastapi import APIRouter
 
 from services.notifier.jobs.api import jobs_router
 from services.notifier.jobs.scheduler import Scheduler
@@ -36,8 +35,7 @@ async def service(environment):
     scheduler = Scheduler(engine, Stopping(), jobs, **options)
     woken = []
     scheduler.wake = lambda: woken.append(None)
-    routes = APIRouter(prefix="/api/v1")
-    routes.include_router(jobs_router(engine, authenticator_of(settings, engine), scheduler))
+    routes = jobs_router(engine, authenticator_of(settings, engine), scheduler)
 
     @asynccontextmanager
     async def lifespan():
