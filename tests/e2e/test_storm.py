@@ -318,7 +318,6 @@ async def test_its_end_is_told_once(weathered, case):
     assert sorted(row["event_type"] for row in deliveries) == sorted(expected)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_nothing_is_left_behind(weathered):
     stack = weathered.stack
@@ -329,9 +328,7 @@ async def test_nothing_is_left_behind(weathered):
         waiting[:] = await stack.rows("SELECT *, convert_from(payload, 'UTF8') FROM bus.outbox")
         return not waiting
 
-    # Each worker of a queue keeps a connection, and finds out that PostgreSQL has closed it when it writes down that a message
-    # is done. That message comes again when its lease of 30 s is over, perhaps to another worker that does not know yet.
-    await until(nothing_waits, 180, what=lambda: str(waiting))
+    await until(nothing_waits, 60, what=lambda: str(waiting))
     assert await stack.rows("SELECT queue, last_exception FROM bus.dead_letters") == []
     assert await stack.rows("SELECT FROM processor.duplicates") == []
     assert await stack.rows("SELECT FROM processor.imports WHERE status = 'processing'") == []
