@@ -52,6 +52,7 @@ def gateway(
             Route("/openapi.json", door.openapi),
             Route("/health/live", door.live),
             Route("/health/ready", door.ready),
+            Route("/health/{service}/{question}", door.health_of),
             Route("/{path:path}", door.forward, methods=METHODS),
         ],
     )
@@ -66,7 +67,7 @@ class Gateway:
 
     async def forward(self, request: Request) -> Response:
         """Pass the request to the service that owns its path, and the answer back, both as they flow."""
-        service = service_for(request.url.path)
+        service = owner_of(request.url.path)
         if service is None:
             return _answer(NotFound("not_found", f"no service answers {request.url.path}"))
         try:
@@ -112,6 +113,17 @@ class Gateway:
         document = {"status": "ok" if good else "unavailable", "services": services}
         return JSONResponse(document, status_code=200 if good else 503)
 
+    async def health_of(self, request: Request) -> Response:
+        """What one service says of itself."""
+        service, path = request.path_params["service"], request.url.path
+        if service not in self._upstreams:
+            return _answer(NotFound("not_found", f"no service answers {path}"))
+        try:
+            answer = await self._client.get(self._upstreams[service] + path, timeout=CHECK_SECONDS)
+        except httpx.TransportError as error:
+            return _away(service, error)
+        return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
+
     async def _readiness(self, name: str) -> dict[str, Any]:
         try:
             answer = await self._client.get(f"{self._upstreams[name]}/health/ready", timeout=CHECK_SECONDS)
@@ -131,6 +143,11 @@ class Gateway:
             content=request.stream() if has_body else None,
             extensions={"timeout": self._client.timeout.as_dict()},
         )
+
+
+def owner_of(path: str) -> str | None:
+    """The service that answers `path`: results, where it is none of the API's, as the console's pages are."""
+    return service_for(path) if path.startswith("/api/") else "results"
 
 
 def merged(documents: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class Welcome:
         return f"""
 Penstock is up at {url} - stop it with Ctrl-C
 
+  console   {url}/sign-in#{self._token}
   API docs  {url}/docs
   token     {self._token}
             kept in {home.token_file} (tenant {DEMO_TENANT}, scope admin, for a year)

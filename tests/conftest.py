@@ -5,7 +5,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -81,8 +81,15 @@ async def template_database(postgres_url: str) -> str:
 @pytest.fixture
 async def database_url(postgres_url: str, template_database: str) -> AsyncIterator[str]:
     """A migrated database of this test's own."""
+    async with new_database(postgres_url, template_database) as url:
+        yield url
+
+
+@asynccontextmanager
+async def new_database(postgres_url: str, template: str) -> AsyncIterator[str]:
+    """The URL of a copy of `template` that exists as long as the block."""
     name = f"test_{uuid4().hex[:12]}"
-    await _admin(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template_database} STRATEGY FILE_COPY")
+    await _admin(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     yield _url_of(postgres_url, name)
     await _admin(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -7,18 +7,17 @@ own too, on its own port: the shared one of port 4369 would be left running by t
 
 import hashlib
 import json
-import logging
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from penstock.local import apt
 from penstock.local.account import Account, clean_environment
 from penstock.local.processes import (
     LocalServerError,
@@ -33,7 +32,6 @@ from penstock.local.processes import (
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
-APT_SECONDS = 600.0
 DEBIAN_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"  # AMQP 0-9-1, section 4.2.2
 CONNECTION_START = b"\x01\x00\x00"  # a method frame on channel 0
@@ -42,8 +40,6 @@ disk_free_limit.absolute = 50MB
 log.console = true
 log.console.level = warning
 """
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,36 +97,7 @@ def find_server() -> Path | None:
 
 def install_with_apt() -> Path | None:
     """Install Debian's rabbitmq-server without starting its service; None if not root, without apt, or failed."""
-    apt = shutil.which("apt-get")
-    if os.geteuid() != 0 or apt is None:
-        return None
-    environment = clean_environment(DEBIAN_FRONTEND="noninteractive")
-    with _no_service_starts():
-        for arguments in (["update"], ["install", "-y", "--no-install-recommends", "rabbitmq-server"]):
-            try:
-                done = Account().run(apt, *arguments, env=environment, timeout=APT_SECONDS)
-            except (OSError, subprocess.TimeoutExpired) as error:
-                log.warning("apt-get %s: %s", arguments[0], error)
-                return None
-            if done.returncode != 0:
-                log.warning("apt-get %s failed: %s", arguments[0], done.stderr[-500:])
-                return None
-    return find_server()
-
-
-@contextmanager
-def _no_service_starts() -> Iterator[None]:
-    """Forbid packages to start services (Debian's policy-rc.d interface), and only as long as this process lives."""
-    policy = Path("/usr/sbin/policy-rc.d")
-    if policy.exists():
-        yield
-        return
-    policy.write_text(f"#!/bin/sh\nkill -0 {os.getpid()} 2>/dev/null && exit 101\nexit 0\n")
-    policy.chmod(0o755)
-    try:
-        yield
-    finally:
-        policy.unlink(missing_ok=True)
+    return find_server() if apt.install("rabbitmq-server") else None
 
 
 def start(home: Path, *, port: int | None = None) -> LocalRabbit:

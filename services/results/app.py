@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from services.results.api import results_router
 from services.results.consumer import live_listener, subscription
@@ -65,5 +66,15 @@ def build(stopping: Stopping) -> Service:
         "results",
         lifespan,
         checks,
-        results_router(engine, auth, watches=watches, objects=objects, keys=keys, copies=copies, edits=edits),
+        results_router(
+            engine,
+            auth,
+            watches=watches,
+            objects=objects,
+            keys=keys,
+            copies=copies,
+            edits=edits,
+            bus=bus,
+            session_lasts=timedelta(hours=settings.session_hours),
+        ),
     )

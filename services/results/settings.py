@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, PositiveInt, SecretStr, field_validator
 from pydantic_core import PydanticKnownError
 
 from services.results.receipts.signing import NotAKey, private_key_of, public_key_of
@@ -16,6 +16,9 @@ class Settings(ApiSettings, StoreSettings):
     receipt_public_keys: CommaSeparated = Field(
         (),
         description="Further Ed25519 public keys to publish: those of earlier receipts, or of the next key.",
+    )
+    session_hours: PositiveInt = Field(
+        12, le=720, description="How long the console stays signed in at most, in hours."
     )
 
     @field_validator("receipt_key")

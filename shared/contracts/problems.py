@@ -3,8 +3,8 @@
 An error that is the caller's to mend is a `Problem`: raised anywhere in a service, answered at the edge.
 
     Problem
-    ├── Unauthenticated     401  no token, or one that is wrong, expired or revoked
-    ├── Forbidden           403  the token is right, its scopes are not enough
+    ├── Unauthenticated     401  no token, or one that is wrong, expired or revoked; or a session that is over
+    ├── Forbidden           403  the token is right, its scopes are not enough; or a page of another site asks
     ├── NotFound            404  no such thing for this tenant (another tenant's is "no such thing" too)
     ├── MethodNotAllowed    405  not with this thing; `Allow` names what is
     ├── RequestTimeout      408  the request's body stood still; the connection is closed

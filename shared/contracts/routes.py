@@ -13,6 +13,8 @@ ROUTES: Mapping[str, str] = MappingProxyType(
         "/api/v1/receipts": "results",
         "/api/v1/records": "results",
         "/api/v1/datasets": "results",
+        "/api/v1/system": "results",
+        "/api/v1/session": "results",
         "/api/v1/webhooks": "notifier",
         "/api/v1/investigation-events": "notifier",
         "/api/v1/investigations": "notifier",

@@ -27,6 +27,11 @@ class Queue:
     acknowledged_together: int = 1
 
     @property
+    def service(self) -> str:
+        """Whose processes consume it."""
+        return self.name.partition(".")[0]
+
+    @property
     def dead_letter_queue(self) -> str:
         return f"{self.name}.dead"
 
@@ -66,6 +71,7 @@ QUEUES = (
     *(UPLOAD_FINISH, PROCESSOR_IMPORTS, PROCESSOR_COMMANDS, PROCESSOR_RECORDS),
     *(RESULTS_IMPORTS, NOTIFIER_EVENTS),
 )
+SERVICES = tuple(dict.fromkeys(queue.service for queue in QUEUES))  # each of the four has one at least
 
 
 def queues_for(event_type: str) -> tuple[Queue, ...]:

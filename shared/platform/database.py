@@ -152,6 +152,7 @@ def _migrate_locked(connection: Connection, services: Sequence[Migrations]) -> N
             _grant_platform(connection, role_of(migrations.service))
             if migrations.serves_tenants:
                 _grant_keys(connection, role_of(migrations.service))
+                _grant_sessions(connection, role_of(migrations.service))
                 _grant_outbox(connection, tenant_role_of(migrations.service))
             _create_schemas(connection, migrations)
             connection.commit()
@@ -219,6 +220,12 @@ def _grant_key_keeping(connection: Connection, tenant_role: str) -> None:
     connection.execute(
         text(f"GRANT SELECT ({shown}), INSERT, UPDATE (revoked_at) ON auth.api_keys TO {tenant_role}")
     )
+
+
+def _grant_sessions(connection: Connection, role: str) -> None:
+    """Let a service that answers requests look sessions up, and `results` begin and end them."""
+    rights = "SELECT, INSERT, DELETE" if role == role_of("results") else "SELECT"
+    connection.execute(text(f"GRANT {rights} ON auth.sessions TO {role}"))
 
 
 def _grant_outbox(connection: Connection, tenant_role: str) -> None:

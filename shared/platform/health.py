@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Path, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from shared.contracts.problems import NotFound
+from shared.platform.edge.openapi import problem_responses
 
 CHECK_TIMEOUT_SECONDS = 4.0
 REMEMBERED_SECONDS = 0.5  # anyone may ask; the servers behind are asked no more often than this
@@ -52,34 +55,72 @@ async def database_check(engine: AsyncEngine) -> Check:
     return Check("database", ok=True)
 
 
+_UNAVAILABLE: dict[int | str, dict[str, Any]] = {
+    503: {"model": Readiness, "description": "Something cannot; `services` says which check failed"}
+}
+
+
 def health_router(checks: dict[str, Checks]) -> APIRouter:
-    """`/health/live` and `/health/ready` of a process with these services."""
+    """`/health/live` and `/health/ready` of a process with these services, and the same of each: `/health/{service}/ready`."""
     router = APIRouter(prefix="/health", tags=["health"])
-    last: tuple[float, list[Sequence[Check]]] = (0.0, [])
+    made = {service: _remembered(of_service) for service, of_service in checks.items()}
+
+    async def in_process(service: Annotated[str, Path(description="One of this process's")]) -> str:
+        if service not in made:
+            raise NotFound(
+                "not_found", f"no service {service!r} is in this process; there is {', '.join(made)}"
+            )
+        return service
+
+    async def readiness(response: Response, *services: str) -> Readiness:
+        found = await asyncio.gather(*(made[service]() for service in services))
+        good = all(check.ok for of_service in found for check in of_service)
+        response.status_code = 200 if good else 503
+        return Readiness(
+            status="ok" if good else "unavailable", services=dict(zip(services, found, strict=True))
+        )
 
     @router.get("/live", summary="Whether the process answers")
     async def live() -> Liveness:
         return Liveness()
 
     @router.get(
-        "/ready",
-        summary="Whether every service of this process can work now",
-        responses={
-            503: {"model": Readiness, "description": "One of them cannot; `services` says which check failed"}
-        },
+        "/ready", summary="Whether every service of this process can work now", responses=_UNAVAILABLE
     )
     async def ready(response: Response) -> Readiness:
-        nonlocal last
-        if monotonic() - last[0] > REMEMBERED_SECONDS:
-            last = (monotonic(), await asyncio.gather(*(_checked(check) for check in checks.values())))
-        results = last[1]
-        good = all(check.ok for found in results for check in found)
-        response.status_code = 200 if good else 503
-        return Readiness(
-            status="ok" if good else "unavailable", services=dict(zip(checks, results, strict=True))
-        )
+        return await readiness(response, *made)
+
+    @router.get(
+        "/{service}/live",
+        summary="Whether the process that a service is in answers",
+        dependencies=[Depends(in_process)],
+        responses=problem_responses(404, 422),
+    )
+    async def service_live() -> Liveness:
+        return Liveness()
+
+    @router.get(
+        "/{service}/ready",
+        summary="Whether one service can work now",
+        responses=_UNAVAILABLE | problem_responses(404, 422),
+    )
+    async def service_ready(response: Response, service: Annotated[str, Depends(in_process)]) -> Readiness:
+        return await readiness(response, service)
 
     return router
+
+
+def _remembered(checks: Checks) -> Checks:
+    """`checks`, made no more often than `REMEMBERED_SECONDS` says, however often they are asked for."""
+    last: tuple[float, Sequence[Check]] = (0.0, [])
+
+    async def found() -> Sequence[Check]:
+        nonlocal last
+        if monotonic() - last[0] > REMEMBERED_SECONDS:
+            last = (monotonic(), await _checked(checks))
+        return last[1]
+
+    return found
 
 
 async def _checked(checks: Checks) -> Sequence[Check]:

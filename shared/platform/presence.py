@@ -6,6 +6,7 @@ process of a service, started again after a crash, releases the messages that it
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +25,15 @@ FREE_LEASES = """
     WHERE queue = ANY($1) AND acquired_token IS NOT NULL
 """
 
+# A key of 64 bits is shown in two halves (PostgreSQL's manual, pg_locks). The first process of a service has its key for
+# itself for a moment; shared, each has it once.
+HOLDERS = """
+    SELECT classid::bigint << 32 | objid::bigint AS key, count(*) AS holders FROM pg_locks
+    WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock' AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    GROUP BY key
+"""
+
 log = get_logger(__name__)
 
 
@@ -32,7 +42,7 @@ class Presence:
 
     def __init__(self, database_url: str, service: str) -> None:
         self._url = database_url
-        self._service_key = advisory_key(f"penstock:service:{service}")
+        self._service_key = _key_of(service)
         self.instance = secrets.randbits(63)
         self._connection: asyncpg.Connection[Any] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -91,6 +101,16 @@ class Presence:
                 if self._connection is not None:
                     self._connection.terminate()
                 self._connection = None
+
+
+def _key_of(service: str) -> int:
+    return advisory_key(f"penstock:service:{service}")
+
+
+async def count_processes(connection: AsyncConnection, services: Sequence[str]) -> dict[str, int]:
+    """How many processes of each of `services` live, as far as others can see: connected to this database."""
+    holders = {row.key: row.holders for row in await connection.execute(text(HOLDERS))}
+    return {service: holders.get(_key_of(service), 0) for service in services}
 
 
 async def is_alive(connection: AsyncConnection, instance: int) -> bool:

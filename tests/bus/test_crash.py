@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 
 from shared.platform.bus import Bus
-from tests.bus.conftest import until
+from shared.platform.bus.backlog import LEASE_SECONDS
+from tests.bus.conftest import until, waiting
 
 PROGRAM = Path(__file__).with_name("consumer_process.py")
 
@@ -28,6 +29,15 @@ def hanging_consumer(station):
     process.kill()
     process.wait()
     process.stdout.close()
+
+
+async def close_connections(database_url):
+    admin = await asyncpg.connect(database_url)
+    await admin.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await admin.close()
 
 
 async def test_what_a_killed_consumer_had_in_hand_comes_back_at_once(station, hanging_consumer):
@@ -56,12 +66,7 @@ async def test_broken_database_connections_are_made_anew(station):
     await station.consume(handle)
     await station.publish(1)
     await until(lambda: seen == [1])
-    admin = await asyncpg.connect(station.database_url)
-    await admin.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    await admin.close()
+    await close_connections(station.database_url)
     await station.publish(2, 3)
     await until(lambda: set(seen) == {1, 2, 3}, seconds=20)
 
@@ -107,3 +112,21 @@ async def test_two_processes_of_a_service_leave_each_others_leases_alone(station
     await asyncio.sleep(1.5)
     assert finished == [1]
     assert all(check.ok for check in await second.checks())
+
+
+@pytest.mark.parametrize("bus_url", ["embedded"], indirect=True)
+async def test_a_message_ends_though_postgresql_closed_the_workers_connection_meanwhile(station):
+    handled = []
+
+    async def handle(event):
+        await close_connections(station.database_url)
+        handled.append(event.data.slice)
+
+    await station.consume(handle)
+    await station.publish(1)
+    await until(lambda: handled)
+    end = time.monotonic() + LEASE_SECONDS / 3
+    while await waiting(station.database_url):
+        assert time.monotonic() < end, "it waits for the end of its lease"
+        await asyncio.sleep(0.1)
+    assert handled == [1]

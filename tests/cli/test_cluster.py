@@ -33,6 +33,9 @@ def test_one_address_in_front_of_all_services_and_the_samples(home: Path, rabbit
         assert list(samples.differences(sample, ended[sample.path.name])) == []
     ready = httpx.get(f"{up.url}/health/ready").json()
     assert (ready["status"], ready["services"].keys()) == ("ok", set(NAMES))
+    for name in NAMES:
+        alone = httpx.get(f"{up.url}/health/{name}/ready").json()
+        assert (alone["status"], alone["services"].keys()) == ("ok", {name})
     paths = httpx.get(f"{up.url}/openapi.json").json()["paths"]
     assert {"/api/v1/uploads", "/api/v1/imports", "/api/v1/webhooks"} <= paths.keys()
     assert httpx.get(f"{up.url}/docs").status_code == 200

@@ -76,6 +76,22 @@ def test_a_terminal_that_cannot_be_written_to_ends_a_demo_too(
     assert shown.exit_code == 1
 
 
+TOKEN = "a.b." + "c" * 300  # longer than a line, which must not break it
+
+
+def test_a_link_signs_in_with_the_token_where_no_server_sees_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(welcome, "PenstockClient", ReadyClient)
+    output = StringIO()
+    Welcome(
+        Options(samples=False, port=8123), Home(tmp_path), TOKEN, Console(file=output), begun_before=False
+    )._run()
+    lines = [line.split() for line in output.getvalue().splitlines()]
+    assert ["console", f"http://127.0.0.1:8123/sign-in#{TOKEN}"] in lines
+    assert ["token", TOKEN] in lines
+
+
 def test_that_webhooks_may_go_to_private_addresses_is_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -105,6 +105,17 @@ def test_every_path_of_a_service_is_routed_to_it(environment):
         assert routed(f"/health/{service}/ready") == service
 
 
+def test_a_proxy_before_the_gateway_may_say_that_the_client_came_by_tls():
+    [rows] = re.findall(
+        r"map \$http_x_forwarded_proto \$forwarded_proto \{(.*?)\n    \}", NGINX, flags=re.DOTALL
+    )
+    (default, scheme), (pattern, said) = (row.rstrip(";").split() for row in rows.strip().splitlines())
+    assert (default, scheme, said) == ("default", "$scheme", "$http_x_forwarded_proto")
+    taken = [each for each in ("https", "http", "", "https, http", "ftp") if re.search(pattern[1:], each)]
+    assert taken == ["https", "http"]
+    assert re.findall(r"proxy_set_header X-Forwarded-Proto (.*);", NGINX) == ["$forwarded_proto"]
+
+
 def test_the_gateway_words_its_own_problem_as_the_services_do():
     [document] = re.findall(r"return 503 '(\{\"type\".*\})'", NGINX)
     expected = Unavailable("service_unavailable", "$service does not answer at present").document()

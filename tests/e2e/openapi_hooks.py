@@ -10,7 +10,7 @@ from zlib import crc32
 
 import schemathesis
 
-KNOWN = json.loads(os.environ["PENSTOCK_KNOWN"])  # by the name of a path parameter
+KNOWN = json.loads(os.environ["PENSTOCK_KNOWN"])  # by the name of a path parameter; and a token
 HEADER = b"title,author,isbn,publication_year\n"
 WEBHOOK = {"url": "http://127.0.0.1:61009/hook", "event_types": ["import.*"]}
 EVENT = {"stage": "load_ftp", "reason": "file_missing"}
@@ -55,6 +55,10 @@ def a_part(case):
 
 def a_tus_request(case):
     case.headers = {"Tus-Resumable": "1.0.0"}
+
+
+def a_sign_in(case):
+    case.headers, case.body = {}, {"token": KNOWN["token"]}
 
 
 def a_webhook(case):
@@ -142,6 +146,7 @@ MEANT = {
     "HEAD /api/v1/imports/{import_id}/file": as_it_is,
     "GET /api/v1/imports/{import_id}/rows/{row_number}/raw": as_it_is,
     "GET /api/v1/imports/{import_id}/receipt": as_it_is,
+    "POST /api/v1/session": a_sign_in,
     "POST /api/v1/webhooks": a_webhook,
     "GET /api/v1/webhooks/{webhook_id}": as_it_is,
     "PATCH /api/v1/webhooks/{webhook_id}": another_description,

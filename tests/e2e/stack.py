@@ -43,6 +43,8 @@ SERVICE_OF = {
     "receipts": "results",
     "records": "results",
     "datasets": "results",
+    "system": "results",
+    "session": "results",
     "webhooks": "notifier",
     "investigation-events": "notifier",
     "investigations": "notifier",
@@ -139,19 +141,19 @@ class Stack:
 
     def start(self, *names: str) -> None:
         for name in names or self.names:
-            command = (
-                ["-m", "penstock", "serve", name, "--port"]
-                if self.bus_url
-                else [str(ROOT / "tests/e2e/serve_all.py")]
-            )
             with (self.folder / f"{name}.log").open("ab") as log:
                 self.running[name] = subprocess.Popen(
-                    [sys.executable, *command, str(self.ports[name])],
+                    [sys.executable, *self._command(name), str(self.ports[name])],
                     cwd=self.folder,
                     env=self._environment(),
                     stdout=log,
                     stderr=log,
                 )
+
+    def _command(self, name: str) -> list[str]:
+        if self.bus_url:
+            return ["-m", "penstock", "serve", name, "--port"]
+        return [str(ROOT / "tests/e2e/serve_all.py")]
 
     async def started(self, *names: str) -> "Stack":
         self.start(*names)

@@ -57,6 +57,7 @@ async def known(stack, tmp_path):
     )
     [record] = (await stack.get("/records/books"))["items"]
     return {
+        "service": "processor",
         "import_id": imported["id"],
         "row_number": 1,
         "dataset": "books",
@@ -69,6 +70,7 @@ async def known(stack, tmp_path):
         "supplier_id": supplier.json()["id"],
         "job": "daily-analysis",
         "date": "2026-03-01",
+        "token": token(),
         "upload_id": creation.headers["location"].rpartition("/")[2],
     }
 
@@ -118,6 +120,12 @@ async def test_every_answer_is_as_described(stack, known):
     assert report["operations"]["tested"] == report["operations"]["selected"] > 30
     assert "crashed" not in stack.log("all", most=10**8)
     # Its requests got further than to be refused.
-    for table in ("upload.imports", "upload.tus_uploads", "notifier.endpoints", "auth.api_keys"):
+    for table in (
+        "upload.imports",
+        "upload.tus_uploads",
+        "notifier.endpoints",
+        "auth.api_keys",
+        "auth.sessions",
+    ):
         [[count]] = await stack.rows(f"SELECT count(*) FROM {table}")
         assert count > 5, table

@@ -17,6 +17,7 @@ from shared.platform.auth import (
     Authenticator,
     JwtVerifier,
     Principal,
+    SessionVerifier,
     create_jwt,
     parse_scopes,
 )
@@ -28,7 +29,9 @@ AUDIENCE = "penstock"
 
 def authenticator(**rules):
     return Authenticator(
-        JwtVerifier(audience=AUDIENCE, secret=SECRET, **rules), ApiKeyVerifier.__new__(ApiKeyVerifier)
+        JwtVerifier(audience=AUDIENCE, secret=SECRET, **rules),
+        ApiKeyVerifier.__new__(ApiKeyVerifier),
+        SessionVerifier.__new__(SessionVerifier),
     )
 
 
@@ -188,7 +191,7 @@ async def test_a_long_token_is_refused_before_anything_is_done_with_it():
 
     for token in ("psk_" + "x" * 8189, "x" * 8193):
         with pytest.raises(Unauthenticated, match="8192 characters"):
-            await Authenticator(Untouched(), Untouched()).identify(token)
+            await Authenticator(Untouched(), Untouched(), Untouched()).identify(token)
     longest = signed(padding="x" * 5800)
     assert 7_900 < len(longest) <= 8192
     assert (await authenticator().identify(longest)).tenant == "acme"

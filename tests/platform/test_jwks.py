@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.problems import Unauthenticated, Unavailable
-from shared.platform.auth import ApiKeyVerifier, Authenticator, Jwks, JwtVerifier, create_jwt, jwks
+from shared.platform.auth import (
+    ApiKeyVerifier,
+    Authenticator,
+    Jwks,
+    JwtVerifier,
+    SessionVerifier,
+    create_jwt,
+    jwks,
+)
 from tests.platform.issuer import (
     AUDIENCE,
     EC,
@@ -77,7 +85,9 @@ def authenticator_at(url, *, secret=SECRET, **options):
     jwts = JwtVerifier(
         audience=AUDIENCE, secret=secret, jwks=Jwks(url, seconds=300), issuer=ISSUER, **options
     )
-    return Authenticator(jwts, ApiKeyVerifier.__new__(ApiKeyVerifier))
+    return Authenticator(
+        jwts, ApiKeyVerifier.__new__(ApiKeyVerifier), SessionVerifier.__new__(SessionVerifier)
+    )
 
 
 async def code_of(authenticator, token):

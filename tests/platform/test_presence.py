@@ -5,8 +5,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from shared.platform.database import engine_for
-from shared.platform.presence import Presence, is_alive
+from shared.platform.database import connect_raw, engine_for
+from shared.platform.presence import Presence, count_processes, is_alive
 
 LEASED = """
     INSERT INTO bus.outbox (queue, payload, acquired_at, acquired_token)
@@ -29,6 +29,14 @@ async def alive(database_url: str, instance: int) -> bool:
     return found
 
 
+async def processes(database_url: str) -> dict[str, int]:
+    engine = engine_for(database_url, "results", pool_size=1)
+    async with engine.connect() as connection:
+        found = await count_processes(connection, ["upload", "processor"])
+    await engine.dispose()
+    return found
+
+
 async def leased(admin) -> list[str]:
     return [
         row["queue"]
@@ -45,6 +53,31 @@ async def test_a_process_is_alive_from_its_start_to_its_end(database_url):
     async with asyncio.timeout(5):
         while await alive(database_url, presence.instance):
             await asyncio.sleep(0.01)
+
+
+async def test_the_processes_of_each_service_are_counted(database_url, admin):
+    first, second = Presence(database_url, "processor"), Presence(database_url, "processor")
+    alone = Presence(database_url, "upload")
+    for presence in (first, second, alone):
+        await presence.start([])
+    # Of the same database, but nothing of ours: by one number, and by two.
+    await admin.execute("SELECT pg_advisory_lock_shared(1), pg_advisory_lock_shared(1, 2)")
+    assert await processes(database_url) == {"upload": 1, "processor": 2}
+    for presence, left in ((first, 1), (second, 0)):
+        await presence.stop()
+        async with asyncio.timeout(5):
+            while (await processes(database_url))["processor"] != left:
+                await asyncio.sleep(0.01)
+    assert (await processes(database_url))["upload"] == 1
+    await alone.stop()
+
+
+async def test_processes_on_another_database_are_not_counted(database_url, empty_database):
+    elsewhere = Presence(empty_database, "upload")
+    elsewhere._connection = await connect_raw(empty_database)
+    await elsewhere._lock(elsewhere._connection)
+    assert await processes(database_url) == {"upload": 0, "processor": 0}
+    await elsewhere.stop()
 
 
 async def test_the_first_process_frees_what_its_service_had_leased_and_nothing_else(database_url, admin):

@@ -59,6 +59,41 @@ async def test_a_process_is_ready_only_if_all_its_services_are():
     assert ready.json()["services"]["b"] == [{"name": "work", "ok": False, "detail": "no"}]
 
 
+async def test_each_service_of_a_process_is_asked_by_itself():
+    app = compose([service("a", []), service("b", [], ok=False)])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        well, ill = [await client.get(f"/health/{name}/ready") for name in "ab"]
+        assert (well.status_code, ill.status_code) == (200, 503)
+        assert well.json() == {
+            "status": "ok",
+            "services": {"a": [{"name": "work", "ok": True, "detail": ""}]},
+        }
+        bad = {"b": [{"name": "work", "ok": False, "detail": "no"}]}
+        assert ill.json() == {"status": "unavailable", "services": bad}
+        for name in "ab":
+            assert (await client.get(f"/health/{name}/live")).json() == {"status": "ok"}
+        for question in ("live", "ready"):
+            elsewhere = await client.get(f"/health/c/{question}")
+            assert (elsewhere.status_code, elsewhere.json()["code"]) == (404, "not_found")
+
+
+async def test_a_service_is_checked_no_more_often_however_it_is_asked_for():
+    made: list[str] = []
+
+    def counted(name: str) -> Service:
+        async def checks():
+            made.append(name)
+            return [Check("work", ok=True)]
+
+        return Service(name, service(name, []).lifespan, checks)
+
+    app = compose([counted("a"), counted("b")])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        for path in ("a/ready", "a/ready", "ready", "ready", "b/ready"):
+            assert (await client.get(f"/health/{path}")).status_code == 200
+        assert made == ["a", "b"]
+
+
 async def test_a_check_that_crashes_or_hangs_is_a_failed_check(monkeypatch):
     monkeypatch.setattr("shared.platform.health.CHECK_TIMEOUT_SECONDS", 0.1)
 

@@ -6,7 +6,9 @@ browser keeps them for good and still never mixes two versions.
 
 import gzip
 import hashlib
-from collections.abc import Mapping
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +23,9 @@ MEDIA_TYPES = {
 }
 _VERSION_MARK = b"{version}"
 _PRELOAD_MARK = b"<!-- modules -->"
-_LATER = ("pages/",)  # modules of a single page come when it is opened
+_ENTRY = "main.js"
+# `import … from "./x.js"`, and `import "./x.js"`; what a page is imported by, when it is opened, is a call.
+_IMPORT = re.compile(rb'^(?:import|export)\b[^;"]*"(\.[^"]+)"', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,22 @@ def read_assets(folder: Path = FOLDER) -> Assets:
     return Assets(version, MappingProxyType(files), _asset(PAGE, page))
 
 
-def _preloads(names: Mapping[str, bytes]) -> bytes:
-    """Links to the modules every page needs: a browser fetches them at once instead of import by import."""
-    needed = [name for name in names if name.endswith(".js") and not name.startswith(_LATER)]
-    links = [f'<link rel="modulepreload" href="/assets/{{version}}/{name}">' for name in needed]
+def _preloads(contents: Mapping[str, bytes]) -> bytes:
+    """Links to the modules that every page needs: a browser fetches them at once instead of import by import."""
+    links = [f'<link rel="modulepreload" href="/assets/{{version}}/{name}">' for name in _needed(contents)]
     return "\n".join(links).encode()
+
+
+def _needed(contents: Mapping[str, bytes]) -> Sequence[str]:
+    """The entry and all that it imports, and what that imports."""
+    needed = [_ENTRY]
+    for name in needed:  # which grows meanwhile
+        found = (
+            posixpath.normpath(f"{posixpath.dirname(name)}/{each.decode()}").lstrip("/")
+            for each in _IMPORT.findall(contents[name])
+        )
+        needed += [each for each in dict.fromkeys(found) if each not in needed]
+    return needed
 
 
 def _asset(name: str, content: bytes) -> Asset:

@@ -1,7 +1,8 @@
-"""Who calls: a bearer token becomes a `Principal`, and a route says which scope its caller must have."""
+"""Who calls: a bearer token, or a session, becomes a `Principal`; a route says which scope its caller must have."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 from typing import Annotated
 
@@ -14,9 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from shared.contracts.problems import Forbidden, Problem, Unauthenticated, Unavailable
 from shared.contracts.scopes import Scope
 from shared.platform.auth.api_keys import API_KEY_PREFIX, ApiKeyVerifier
+from shared.platform.auth.cross_site import refuse_cross_site
 from shared.platform.auth.jwks import Jwks
 from shared.platform.auth.jwt import HINT, JwtVerifier
 from shared.platform.auth.principal import Principal
+from shared.platform.auth.sessions import SessionVerifier, session_ids
 from shared.platform.logs import get_logger
 from shared.platform.settings import ApiSettings
 
@@ -25,11 +28,16 @@ MAX_TOKEN_LENGTH = 8 * 1024  # characters; what issuers make is below 4 KiB, whi
 
 log = get_logger(__name__)
 
-bearer = HTTPBearer(auto_error=False, description="A JWT or an API key")
+bearer = HTTPBearer(
+    auto_error=False,
+    description="A JWT or an API key. (The console's own pages send the cookie of a session instead, see"
+    " `/api/v1/session`. It is not for other clients.)",
+)
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
 
 class Permit:
-    """That a caller may go on with what takes long. Its token is looked at anew every CHECK_SECONDS."""
+    """That a caller may go on with what takes long. Its token, or session, is looked at anew every CHECK_SECONDS."""
 
     def __init__(self, caller: Principal, identify: Callable[[], Awaitable[Principal]], scope: Scope) -> None:
         self.caller = caller
@@ -38,7 +46,7 @@ class Permit:
         self._checked = monotonic()
 
     async def holds(self) -> bool:
-        """Whether the token has neither expired nor, a minute ago at the latest, been revoked."""
+        """Whether it has neither expired nor, a minute ago at the latest, been revoked or signed out."""
         expires_at = self.caller.expires_at
         if expires_at is not None and expires_at <= datetime.now(UTC):
             return False
@@ -56,24 +64,23 @@ class Permit:
 
 
 class Authenticator:
-    """Turns a bearer token into a `Principal`."""
+    """Turns a bearer token, or else a session's cookie, into a `Principal`."""
 
-    def __init__(self, jwts: JwtVerifier, api_keys: ApiKeyVerifier) -> None:
+    def __init__(self, jwts: JwtVerifier, api_keys: ApiKeyVerifier, sessions: SessionVerifier) -> None:
         self._jwts = jwts
         self._api_keys = api_keys
+        self._sessions = sessions
 
     def require(self, scope: Scope) -> Callable[..., Awaitable[Principal]]:
         """A FastAPI dependency: the caller, who has `scope` (or `admin`).
 
         Raises:
-            Unauthenticated: no token, or one that is not valid now.
-            Forbidden: a valid token without the scope.
+            Unauthenticated: no token and no session, or one that is not valid now.
+            Forbidden: a valid one without the scope; or `cross_site_request`.
             Unavailable: `keys_unavailable`: a token that cannot be checked now.
         """
 
-        async def principal(
-            request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-        ) -> Principal:
+        async def principal(request: Request, credentials: Credentials) -> Principal:
             return (await self._permit(request, credentials, scope)).caller
 
         return principal
@@ -81,27 +88,38 @@ class Authenticator:
     def permit(self, scope: Scope) -> Callable[..., Awaitable[Permit]]:
         """`require` for answers that go on for long."""
 
-        async def permit(
-            request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
-        ) -> Permit:
+        async def permit(request: Request, credentials: Credentials) -> Permit:
             return await self._permit(request, credentials, scope)
 
         return permit
 
+    async def caller(self, request: Request, credentials: Credentials) -> Principal:
+        """A FastAPI dependency: `require` without a scope."""
+        return await self._identifying(request, credentials)()
+
     async def _permit(
         self, request: Request, credentials: HTTPAuthorizationCredentials | None, scope: Scope
     ) -> Permit:
-        if credentials is None:
-            raise Unauthenticated("token_missing", "this request carries no bearer token", hint=HINT)
-        token = credentials.credentials
-        caller = await self.identify(token)
+        identify = self._identifying(request, credentials)
+        caller = await identify()
         if not caller.may(scope):
             raise Forbidden("scope_missing", f"this token lacks the scope {scope!r}", required_scope=scope)
-        request.state.tenant = caller.tenant
-        return Permit(caller, lambda: self.identify(token), scope)
+        return Permit(caller, identify, scope)
+
+    def _identifying(
+        self, request: Request, credentials: HTTPAuthorizationCredentials | None
+    ) -> Callable[[], Awaitable[Principal]]:
+        """How to find out, now and later, who makes the request. A session counts where no other way was tried."""
+        if credentials is not None:
+            return partial(self.identify, credentials.credentials)
+        sessions = session_ids(request.cookies)
+        if "Authorization" in request.headers or not sessions:
+            raise Unauthenticated("token_missing", "this request carries no bearer token", hint=HINT)
+        refuse_cross_site(request.method, request.headers)
+        return partial(self._sessions.principal, sessions[0])
 
     async def plain_caller(self, request: Request, scope: Scope) -> Principal | None:
-        """What `require` gives where all is well, for routes that take plain requests by hand; else None."""
+        """What `require` gives a bearer token where all is well, for routes that take plain requests by hand; else None."""
         scheme, token = get_authorization_scheme_param(request.headers.get("Authorization"))
         if scheme.lower() != "bearer":
             return None
@@ -128,7 +146,7 @@ class Authenticator:
 
 
 def authenticator_of(settings: ApiSettings, engine: AsyncEngine) -> Authenticator:
-    """The authenticator of a service, which reads API keys as the service's role."""
+    """The authenticator of a service, which reads API keys and sessions as the service's role."""
     url, secret = settings.jwt_jwks_url, settings.jwt_secret
     jwts = JwtVerifier(
         audience=settings.jwt_audience,
@@ -137,4 +155,4 @@ def authenticator_of(settings: ApiSettings, engine: AsyncEngine) -> Authenticato
         issuer=settings.jwt_issuer,
         tenant_claim=settings.jwt_tenant_claim,
     )
-    return Authenticator(jwts, ApiKeyVerifier(engine))
+    return Authenticator(jwts, ApiKeyVerifier(engine), SessionVerifier(engine))

@@ -8,8 +8,24 @@ A handler that fails is tried again after a delay kept in PostgreSQL, on both tr
 the last attempt. A message may come twice; `once` makes a handler idempotent.
 """
 
+from shared.platform.bus.backlog import BrokerSilent, Depth, Kept, dead_letters, kept, relay_of
 from shared.platform.bus.bus import Bus
 from shared.platform.bus.delivery import Handler, Later, Publish, Subscription, inbox_table, once
 from shared.platform.bus.retry import RetryPolicy
 
-__all__ = ["Bus", "Handler", "Later", "Publish", "RetryPolicy", "Subscription", "inbox_table", "once"]
+__all__ = [
+    "BrokerSilent",
+    "Bus",
+    "Depth",
+    "Handler",
+    "Kept",
+    "Later",
+    "Publish",
+    "RetryPolicy",
+    "Subscription",
+    "dead_letters",
+    "inbox_table",
+    "kept",
+    "once",
+    "relay_of",
+]

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
 from time import monotonic
+from typing import Literal
 from uuid import UUID
 
 from faststream.exceptions import NackMessage
@@ -17,21 +18,19 @@ from sqlalchemy import Insert, delete, func, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.contracts.events import AnyEvent, EventData, EventInvalid, envelope_from, event_from, event_of
-from shared.contracts.topology import LIVE_TYPES, Queue, queues_for
+from shared.contracts.topology import LIVE_TYPES, QUEUES, Queue, queues_for
+from shared.platform.bus.backlog import IN_POSTGRESQL, LEASE_SECONDS, Depth, relay_of
 from shared.platform.bus.delivery import Later, Subscription
 from shared.platform.bus.live import Live, PostgresLive
 from shared.platform.bus.rabbit import RabbitTransport
 from shared.platform.bus.retry import FOREVER, RetryPolicy
+from shared.platform.bus.settling import SettlingClient
 from shared.platform.bus.tables import TABLES
 from shared.platform.database import engine_for
 from shared.platform.health import Check
 from shared.platform.logs import bound, current_traceparent, get_logger
 from shared.platform.presence import Presence
 
-# A message whose consumer could not write down its outcome comes back after this, as when PostgreSQL was away: the
-# library then leaves it to its lease. One whose handler takes longer (a batch of the relay while RabbitMQ hangs, the
-# end of a large atomic import) is delivered again meanwhile; a handler allows for that, by `once` or by a lease.
-LEASE_SECONDS = 30.0
 RELAY_BATCH = 10
 PARK_RETRY_SECONDS = 2.0
 PARK_SECONDS = 20 * 60  # RabbitMQ takes a message back after 30 minutes
@@ -107,7 +106,7 @@ class Bus:
         bodies: defaultdict[str, list[bytes]] = defaultdict(list)
         for event in events:
             queues = queues_for(event.type)
-            for name in [f"relay.{self.service}"] if self._rabbit else [queue.name for queue in queues]:
+            for name in [relay_of(self.service)] if self._rabbit else [queue.name for queue in queues]:
                 bodies[name].append(event.to_bytes())
         for name, of_queue in bodies.items():
             if len(of_queue) == 1:
@@ -126,7 +125,7 @@ class Bus:
     async def start(self) -> None:
         """Connect, declare the topology, begin to consume."""
         queues = [subscription.queue for subscription in self._subscriptions]
-        mine = [queue.name for queue in queues] + [f"relay.{self.service}"]
+        mine = [queue.name for queue in queues] + [relay_of(self.service)]
         await self.presence.start(mine)
         connections = sum(queue.workers + 1 for queue in queues) + (2 if self._rabbit else 0) + 3
         self._engine = engine_for(self._database_url, self.service, pool_size=connections)
@@ -175,6 +174,21 @@ class Bus:
             checks += await self._rabbit.checks()
         return checks
 
+    @property
+    def transport(self) -> Literal["embedded", "rabbitmq"]:
+        """What carries messages from service to service."""
+        return "rabbitmq" if self._rabbit else "embedded"
+
+    async def depths(self) -> dict[str, Depth]:
+        """What is outside PostgreSQL, by queue.
+
+        Raises:
+            BrokerSilent: RabbitMQ does not say.
+        """
+        if self._rabbit:
+            return await self._rabbit.depths()
+        return {queue.name: IN_POSTGRESQL for queue in QUEUES}
+
     def _consumers_on(self, engine: AsyncEngine) -> OutboxBroker:
         broker = OutboxBroker(
             engine,
@@ -183,6 +197,9 @@ class Bus:
             graceful_timeout=self._stop_seconds,
             logger=_library_log,
             apply_types=False,
+        )
+        broker.config.broker_config.client = SettlingClient(
+            engine, TABLES.outbox, dlq_table=TABLES.dead_letters
         )
         for subscription in self._subscriptions:
             queue = subscription.queue
@@ -195,7 +212,7 @@ class Bus:
             )
             subscribed(self._on_outbox(subscription))
         if self._rabbit:
-            self._subscribe(broker, f"relay.{self.service}", 1, FOREVER, batch=RELAY_BATCH)(self._relay)
+            self._subscribe(broker, relay_of(self.service), 1, FOREVER, batch=RELAY_BATCH)(self._relay)
         return broker
 
     def _subscribe(
@@ -311,7 +328,7 @@ class Bus:
     async def _relay_by_hand(self) -> None:
         """Bring what waits for the relay, from a time on RabbitMQ, to the queues on PostgreSQL."""
         assert self._engine is not None
-        waiting = delete(TABLES.outbox).where(TABLES.outbox.c.queue == f"relay.{self.service}")
+        waiting = delete(TABLES.outbox).where(TABLES.outbox.c.queue == relay_of(self.service))
         async with self._engine.begin() as connection:
             rows = (await connection.execute(waiting.returning(TABLES.outbox.c.payload))).scalars().all()
             for body in rows:

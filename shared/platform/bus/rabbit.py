@@ -15,11 +15,13 @@ from faststream.rabbit.subscriber import RabbitSubscriber
 
 from shared.contracts.events import AnyEvent, EventInvalid, event_from
 from shared.contracts.topology import DEAD_EXCHANGE, EXCHANGE, LIVE_EXCHANGE, QUEUES, Queue
+from shared.platform.bus.backlog import BrokerSilent, Depth
 from shared.platform.health import Check
 from shared.platform.logs import get_logger
 
 PUBLISH_TIMEOUT_SECONDS = 10.0
 RECONNECT_SECONDS = 1.0
+DEPTHS_TIMEOUT_SECONDS = 2.0
 # A message that killed its consumer this often is dead. Explicit, as the default differs: none before 4.0, 20 from it.
 DELIVERY_LIMIT = 20
 
@@ -123,6 +125,19 @@ class RabbitTransport:
             checks.append(Check(f"bus.consumer.{name}", ok=await self._consumes(subscriber), detail=name))
         return checks
 
+    async def depths(self) -> dict[str, Depth]:
+        """What the broker holds of each queue.
+
+        Raises:
+            BrokerSilent: it does not say within 2 s.
+        """
+        try:
+            async with asyncio.timeout(DEPTHS_TIMEOUT_SECONDS):
+                return await _depths(await self._broker.connect())
+        except Exception as error:
+            log.warning("bus.depths_unknown", error=repr(error))
+            raise BrokerSilent(f"RabbitMQ does not say what it holds ({type(error).__name__})") from error
+
     async def _consumes(self, subscriber: RabbitSubscriber) -> bool:
         # `ping` and `running` stay true when the broker has cancelled the consumer; the queue knows better.
         queue = subscriber._queue_obj
@@ -165,6 +180,26 @@ async def _declare_topology(connection: AbstractConnection) -> None:
         inbox = await channel.declare_queue(queue.name, durable=True, arguments=declared(queue).arguments)
         for event_type in sorted(queue.types):
             await inbox.bind(events, routing_key=event_type)
+
+
+async def _depths(connection: AbstractConnection) -> dict[str, Depth]:
+    if connection.transport is None:
+        raise ConnectionError("not connected")
+    # Below the library's channel, which would come back after the connection did; and one of its own, as the broker
+    # closes a channel that asks for a queue that is not there.
+    channel = await connection.transport.connection.channel()
+    found = {}
+    for queue in QUEUES:
+        inbox = await channel.queue_declare(queue.name, passive=True)
+        graveyard = await channel.queue_declare(queue.dead_letter_queue, passive=True)
+        found[queue.name] = Depth(
+            waiting=inbox.message_count or 0,
+            in_hand=None,
+            dead_letters=graveyard.message_count or 0,
+            consumers=inbox.consumer_count or 0,
+        )
+    await channel.close()  # not where that failed: a broker that does not answer would not answer this either
+    return found
 
 
 def _rejecting_invalid(

@@ -24,8 +24,8 @@ PROBLEM: dict[str, Any] = {
 }
 MEANINGS = {
     400: "The request cannot be understood",
-    401: "No token, or one that is wrong, expired or revoked",
-    403: "The token's scopes are not enough",
+    401: "No token, or one that is wrong, expired or revoked; or a session that is over",
+    403: "The token's scopes are not enough; or a page of another site asks with a session",
     404: "There is no such thing for this tenant",
     405: "It does not take this method; `Allow` names those it does",
     408: "The request's body stood still",

@@ -48,7 +48,7 @@ export async function request(method, path, { query, body, headers, signal, raw 
   const response = await fetch(urlOf(path, query), {
     method,
     headers: { ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body: body === undefined || body instanceof Blob ? body : JSON.stringify(body),
     signal,
     credentials: "same-origin",
     cache: "no-store",

@@ -4,6 +4,7 @@ import { api, onSessionEnd, request } from "./api.js";
 import { askToSignInAgain } from "../parts/sign_in_again.js";
 
 const others = new BroadcastChannel("penstock-session");
+const MARK = "penstock-signed-in"; // a script cannot see the cookie; this says that there may be one
 let renewing = null;
 
 /** The session, or null. Throws a Problem where the API cannot say. */
@@ -19,12 +20,16 @@ export async function currentSession() {
 /** A session by a token: a JWT or an API key. Throws a Problem. */
 export async function signIn(token) {
   const session = await request("POST", "/session", { body: { token: token.trim() }, session: false });
+  localStorage.setItem(MARK, "yes");
   others.postMessage("in");
   return session;
 }
 
+export const mayBeSignedIn = () => localStorage.getItem(MARK) !== null;
+
 export async function signOut() {
   await api.delete("/session", { session: false });
+  localStorage.removeItem(MARK);
   others.postMessage("out");
   location.assign("/sign-in");
 }

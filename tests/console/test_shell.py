@@ -1,0 +1,156 @@
+"""What is around every page of the console: coming in, going out, and what a browser is told to forbid."""
+
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.async_api import expect
+
+from services.results.console.assets import read_assets
+from tests.console.browsing import axe, screenshot
+from tests.console.origin import new_tenant
+
+MOST_BYTES = 150_000
+
+
+async def test_a_link_with_the_token_signs_in_and_leaves_no_trace_of_it(page, tenant):
+    await expect(page.get_by_role("banner")).to_contain_text(tenant.name)
+    assert urlsplit(page.url).path == "/imports"
+    assert tenant.token not in page.url
+    kept = await page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])")
+    assert tenant.token not in kept
+    await page.go_back()
+    assert tenant.token not in page.url
+
+
+async def test_a_link_does_not_change_who_is_signed_in_unasked(page, tenant, whole_stack, tmp_path):
+    async with new_tenant(whole_stack, tmp_path) as other:
+        await page.goto("about:blank")
+        await page.goto(f"/sign-in#{other.token}")
+        await expect(page.get_by_role("main")).to_contain_text(f"You are signed in to {tenant.name}")
+        assert await axe(page) == []
+        await page.get_by_role("link", name="Stay").click()
+        await expect(page.get_by_role("banner")).to_contain_text(tenant.name)
+
+        await page.goto("about:blank")
+        await page.goto(f"/sign-in#{other.token}")
+        await page.get_by_role("button", name="Sign in with the link").click()
+        await expect(page.get_by_role("banner")).to_contain_text(other.name)
+
+
+async def test_the_session_is_a_cookie_that_no_script_and_no_other_site_has(page):
+    [cookie] = await page.context.cookies()
+
+    assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/")
+    assert await page.evaluate("document.cookie") == ""
+
+
+async def test_a_token_may_be_typed_in_and_a_wrong_one_is_told(windows, page_errors, tenant):
+    page_errors.expect("status of 401")
+    page = await windows.open()
+    await page.goto("/")
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+    await page.get_by_label("API key or token").fill("wrong")
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    assert await axe(page) == []
+    await screenshot(page, "sign-in-refused")
+
+    await page.get_by_label("API key or token").fill(tenant.token)
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("banner")).to_contain_text(tenant.name)
+
+
+async def test_whoever_was_not_signed_in_comes_where_the_link_pointed_to(windows, page_errors, tenant):
+    page_errors.expect("status of 401")
+    page = await windows.open()
+    await page.goto("/imports?status=failed")
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+    await page.get_by_label("API key or token").fill(tenant.token)
+    await page.get_by_role("button", name="Sign in").click()
+
+    await expect(page.get_by_role("navigation", name="Main")).to_be_visible()
+    assert page.url.endswith("/imports?status=failed")
+
+
+async def test_signing_out_ends_the_session_itself(page, page_errors, stack):
+    [cookie] = await page.context.cookies()
+
+    await page.get_by_role("button", name="Sign out").click()
+
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert await page.context.cookies() == []
+    async with httpx.AsyncClient(cookies={cookie["name"]: cookie["value"]}, trust_env=False) as thief:
+        assert (await thief.get(stack.url("/session"))).status_code == 401
+    page_errors.expect("status of 401")
+    await page.goto("/imports")
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_the_shell_is_for_everybody(windows, tenant, scheme, width):
+    size = {"width": width, "height": 800}
+    page = await windows.signed_in(tenant.token, color_scheme=scheme, viewport=size)
+
+    assert await axe(page) == []
+    await screenshot(page, f"shell-{scheme}-{width}")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+
+
+async def test_an_address_that_is_none_says_so(page):
+    await page.goto("/imports/1/2/3")
+
+    await expect(page.get_by_role("main").get_by_role("heading", level=1)).to_be_visible()
+    assert await axe(page) == []
+
+
+async def test_the_browser_is_told_to_run_nothing_but_our_own_files(windows, stack):
+    page = await windows.open()
+    answer = await page.goto("/sign-in")
+
+    policy = directives(answer.headers["content-security-policy"])
+    assert policy["default-src"] == ["'none'"]
+    assert policy["script-src"] == policy["style-src"] == ["'self'"]
+    assert policy["require-trusted-types-for"] == ["'script'"]
+    assert policy["frame-ancestors"] == ["'none'"]
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] in {"no-referrer", "same-origin"}
+
+
+async def test_the_browser_does_forbid_it(windows, page_errors):
+    page_errors.expect("TrustedHTML")
+    page_errors.expect("inline style")
+    page = await windows.open()
+    await page.goto("/sign-in")
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+    refused = await page.evaluate("""() => {
+        document.body.setAttribute("style", "color: red");
+        try { document.body.innerHTML = "<b>markup</b>"; } catch (error) { return error.name; }
+    }""")
+
+    assert refused == "TypeError"
+
+
+async def test_scripts_and_styles_of_the_first_page_weigh_little(page):
+    weights = await page.evaluate("""() => performance.getEntriesByType("resource")
+        .filter(({name}) => /\\.(js|css)$/.test(name)).map(({decodedBodySize}) => decodedBodySize)""")
+
+    assert len(weights) > 10
+    assert all(weights)
+    assert sum(weights) < MOST_BYTES
+
+
+def test_all_scripts_and_styles_as_they_are_sent_weigh_little():
+    files = [file for name, file in read_assets().files.items() if name.endswith((".js", ".css"))]
+
+    assert len(files) > 10
+    assert sum(len(file.zipped) for file in files) < MOST_BYTES
+
+
+def directives(policy: str) -> dict[str, list[str]]:
+    return {name: values for name, *values in (part.split() for part in policy.split(";") if part.strip())}
