@@ -36,6 +36,7 @@ function matched(pattern, segments) {
       if (part !== segments[index]) return null;
       continue;
     }
+    if (!segments[index]) return null;
     try {
       params[part.slice(1)] = decodeURIComponent(segments[index]);
     } catch {

@@ -93,6 +93,8 @@ function set(element, name, value, old) {
   else if (name === "class") setAttribute(element, "class", [value].flat().filter(Boolean).join(" ") || null);
   else if (name === "style") setStyle(element, value ?? {}, old ?? {});
   else if (name === "dataset") for (const [key, each] of Object.entries(value ?? {})) element.dataset[key] = each;
+  // What is typed keeps the blank at its end: another word may follow.
+  else if (name === "value" && String(element.value).trim() === value) return;
   else if (AS_PROPERTY.has(name)) element[name] = value ?? "";
   else setAttribute(element, name, value);
 }

@@ -3,13 +3,9 @@
 import { h } from "../core/vdom.js";
 import { number, percent } from "../core/format.js";
 
-/**
- * A bar of parts that make a whole, with a legend that names every part. `parts`: `{name, label, value}`, of which `name`
- * is the colour's (see pages.css, `.part-…`). `whole`: their sum unless more is to come.
- */
-export function balanceBar(parts, whole = null) {
-  const sum = parts.reduce((total, { value }) => total + value, 0);
-  const all = Math.max(whole ?? sum, sum, 1);
+/** A bar of parts that make a whole: `{name, label, value}`, of which `name` is the colour's (`.part-…`). */
+export function bar(parts, whole = 0) {
+  const all = Math.max(whole, parts.reduce((total, { value }) => total + value, 0), 1);
   let from = 0;
   const pieces = parts.filter(({ value }) => value > 0).map(({ name, value }) => {
     const piece = { name, x: (from / all) * 1000, width: Math.max((value / all) * 1000, 3) };
@@ -17,14 +13,20 @@ export function balanceBar(parts, whole = null) {
     return piece;
   });
   return h(
+    "svg",
+    { class: "bar", viewBox: "0 0 1000 16", preserveAspectRatio: "none", role: "img", "aria-label": parts.map(({ label, value }) => `${label}: ${number(value)}`).join(", ") },
+    h("rect", { class: "part-rest", width: 1000, height: 16 }),
+    pieces.map(({ name, x, width }) => h("rect", { key: name, class: `part-${name}`, x: Math.min(x, 997), width, height: 16 })),
+  );
+}
+
+/** A bar with a legend that names every part. `whole`: their sum unless more is to come. */
+export function balanceBar(parts, whole = null) {
+  const sum = parts.reduce((total, { value }) => total + value, 0);
+  return h(
     "div",
     { class: "balance" },
-    h(
-      "svg",
-      { viewBox: "0 0 1000 16", preserveAspectRatio: "none", role: "img", "aria-label": parts.map(({ label, value }) => `${label}: ${number(value)}`).join(", ") },
-      h("rect", { class: "part-rest", width: 1000, height: 16 }),
-      pieces.map(({ name, x, width }) => h("rect", { key: name, class: `part-${name}`, x: Math.min(x, 997), width, height: 16 })),
-    ),
+    bar(parts, whole ?? sum),
     h(
       "dl",
       { class: "legend" },
@@ -66,7 +68,7 @@ export function columnChart({ caption, points, series, height = 150 }) {
       h(
         "table",
         { class: "compact" },
-        h("thead", null, h("tr", null, h("th", { scope: "col" }, ""), series.map(([name, label]) => h("th", { key: name, scope: "col", class: "num" }, label)))),
+        h("thead", null, h("tr", null, h("td"), series.map(([name, label]) => h("th", { key: name, scope: "col", class: "num" }, label)))),
         h("tbody", null, points.map((point, index) => h("tr", { key: index }, h("th", { scope: "row" }, point.title ?? point.label), series.map(([name]) => h("td", { key: name, class: "num" }, number(point.values[name] ?? 0)))))),
       ),
     ),

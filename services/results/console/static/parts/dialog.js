@@ -2,6 +2,7 @@
 
 import { h, render } from "../core/vdom.js";
 import { icon } from "./icons.js";
+import { fieldErrors } from "./form.js";
 import { problemNotice } from "./notice.js";
 
 let number = 0;
@@ -72,34 +73,41 @@ export function dialogFrame(dialog, { title, body, actions = [], onsubmit = null
 }
 
 /**
- * Ask before something is done; `act()` does it, and what it throws is shown in the dialog. Resolves with true once it is
- * done. `typed`: a word to be typed first. `body`: further nodes.
+ * Ask before something is done; `act(form)` does it, and what it throws is shown in the dialog. Resolves with what it gave,
+ * else true, once it is done; where it gives false the dialog stays. `typed`: a word to be typed first. `body`: further
+ * nodes, or `body(errors, dialog)` to nodes, which show what is wrong with which field. `ready()`: whether it can be done.
  */
-export function confirm({ title, text = null, action, danger = false, typed = null, body = null, act = async () => {} }) {
+export function confirm({ title, text = null, action, danger = false, typed = null, body = null, act = async () => {}, ready = () => true, leave = "Cancel", wide = false }) {
   return openDialog((dialog) => {
     let busy = false;
     let problem = null;
     let word = "";
-    const onsubmit = async () => {
-      if (busy || (typed !== null && word !== typed)) return;
+    let isAtFields = false;
+    const isReady = () => !busy && (typed === null || word === typed) && ready();
+    const onsubmit = async (form) => {
+      if (!isReady()) return;
       [busy, problem] = [true, null];
       dialog.update();
       try {
-        await act();
-        dialog.close(true);
+        const done = await act(form);
+        if (done !== false) return dialog.close(done ?? true);
       } catch (error) {
-        [busy, problem] = [false, error];
-        dialog.update();
+        problem = error;
+        isAtFields = Object.keys(fieldErrors(error)).some((name) => form.elements.namedItem(name));
       }
+      busy = false;
+      dialog.update();
+      queueMicrotask(() => form.querySelector("[aria-invalid]")?.focus());
     };
-    return () =>
-      dialogFrame(dialog, {
+    return () => {
+      const errors = typeof body === "function" ? fieldErrors(problem) : {};
+      return dialogFrame(dialog, {
         title,
         onsubmit,
         body: [
-          problem && problemNotice(problem),
+          problem && !isAtFields && problemNotice(problem),
           text && h("p", null, text),
-          body,
+          typeof body === "function" ? body(errors, dialog) : body,
           typed !== null && h(
             "div",
             { class: "field" },
@@ -108,9 +116,10 @@ export function confirm({ title, text = null, action, danger = false, typed = nu
           ),
         ],
         actions: [
-          h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"),
-          h("button", { class: danger ? "danger" : "primary", disabled: busy || (typed !== null && word !== typed) }, busy ? "One moment …" : action),
+          h("button", { type: "button", onclick: () => dialog.close() }, leave),
+          h("button", { class: danger ? "danger" : "primary", disabled: !isReady() }, busy ? "One moment …" : typeof action === "function" ? action() : action),
         ],
       });
-  });
+    };
+  }, { wide });
 }

@@ -42,24 +42,26 @@ export function toggle({ label, on, onchange, disabled = false }) {
   return h("input", { type: "checkbox", role: "switch", class: "switch", "aria-label": label, title: label, checked: on, disabled, onchange: (event) => onchange(event.target.checked) });
 }
 
-/** A form's fields by name, as text without blanks around; of a select with `multiple` an array. */
+/** A form's fields by name, as text without blanks around; of a select with `multiple`, and of several checkboxes, an array. */
 export function valuesOf(form) {
   const data = new FormData(form);
   return Object.fromEntries([...new Set(data.keys())].map((name) => {
     const element = form.elements[name];
     const text = (value) => (typeof value === "string" ? value.trim() : value);
-    return [name, element?.multiple ? data.getAll(name).map(text) : text(data.get(name))];
+    return [name, element?.multiple || element?.[0]?.type === "checkbox" ? data.getAll(name).map(text) : text(data.get(name))];
   }));
 }
 
 /** What a Problem says of each field, by the field's name; what is of no field stays in the problem's own message. */
 export function fieldErrors(problem) {
   const found = {};
+  const [, named, said] = /^`(\w+)`: (.*)/s.exec(problem?.message ?? "") ?? [];
+  if (named) found[named] = [said, problem.hint].filter(Boolean).join(". ");
   for (const error of problem?.errors ?? []) {
     const path = error.field ?? error.column ?? error.location ?? error.loc ?? "";
     const name = (Array.isArray(path) ? path.at(-1) : String(path).split(".").at(-1)) ?? "";
     const text = error.message ?? error.detail ?? error.msg ?? "";
-    found[name] = found[name] ? `${found[name]}; ${text}` : [text, error.hint].filter(Boolean).join(" ");
+    found[name] = found[name] ? `${found[name]}; ${text}` : [text, error.hint].filter(Boolean).join(": ");
   }
   return found;
 }

@@ -16,16 +16,16 @@ export function dataTable({ caption, columns, rows, key = (row) => row.id, order
     { class: "table-frame", role: "region", "aria-label": caption, tabindex: 0 },
     h(
       "table",
-      null,
+      { role: "table" }, // all the roles are said, as on a phone it is laid out otherwise
       h("caption", { class: "hidden" }, caption),
-      h("thead", null, h("tr", null, columns.map((column, index) => headCell(column, index, order, onOrder)))),
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, columns.map((column, index) => headCell(column, index, order, onOrder)))),
       h(
         "tbody",
-        null,
+        { role: "rowgroup" },
         rows.map((row) =>
           h(
             "tr",
-            { key: key(row), class: [link && "linked", rowClass(row)] },
+            { key: key(row), role: "row", class: [link && "linked", rowClass(row)] },
             columns.map((column, index) => bodyCell(column, index, row, link)),
           ),
         ),
@@ -38,31 +38,34 @@ const classOf = ({ num, minor, grow }) => [num && "num", minor && "minor", grow 
 
 function headCell(column, index, order, onOrder) {
   const { head, sort } = column;
-  if (!sort || !onOrder) return h("th", { key: index, scope: "col", class: classOf(column) }, head);
+  if (!sort || !onOrder) return h("th", { key: index, role: "columnheader", scope: "col", class: classOf(column) }, head);
   const rising = order === sort;
   const falling = order === `-${sort}`;
   return h(
     "th",
-    { key: index, scope: "col", class: classOf(column), "aria-sort": rising ? "ascending" : falling ? "descending" : null },
+    { key: index, role: "columnheader", scope: "col", class: classOf(column), "aria-sort": rising ? "ascending" : falling ? "descending" : null },
     h("button", { class: "sort", onclick: () => onOrder(rising ? `-${sort}` : sort) }, head, (rising || falling) && icon(rising ? "up" : "down")),
   );
 }
 
 function bodyCell(column, index, row, link) {
   const content = column.cell(row);
-  return h("td", { key: index, class: classOf(column) }, index === 0 && link ? h("a", { href: link(row), class: "row-link" }, content) : content);
+  const label = typeof column.head === "string" ? column.head : "";
+  return h("td", { key: index, role: "cell", class: classOf(column), dataset: { label } }, index === 0 && link ? h("a", { href: link(row), class: "row-link" }, content) : content);
 }
 
-/** Which part of a Listing is shown, and the ways to the next one. */
-export function pager(listing, noun = "items") {
+const counted = (count, nouns) => `${number(count)} ${count === 1 ? nouns.replace(/ies$/, "y").replace(/s$/, "") : nouns}`;
+
+/** Which part of a Listing is shown, and the ways to the next one. `about`: whether its total may be an estimate. */
+export function pager(listing, noun = "items", about = false) {
   const { data } = listing;
   if (!data || (listing.isFirst && !listing.hasNext)) {
-    return data?.items.length ? h("p", { class: "pager muted" }, `${number(data.items.length)} ${noun}`) : null;
+    return data?.items.length ? h("p", { class: "pager muted" }, counted(data.items.length, noun)) : null;
   }
   return h(
     "div",
     { class: "pager" },
-    h("span", { class: "muted grow" }, `Page ${listing.cursors.length}`, data.total === null || data.total === undefined ? null : ` · ${number(data.total)} ${noun} in all`),
+    h("span", { class: "muted grow" }, `Page ${listing.cursors.length}`, data.total === null || data.total === undefined ? null : ` · ${about ? "about " : ""}${counted(data.total, noun)} in all`),
     h("button", { disabled: listing.isFirst || listing.busy, onclick: () => listing.previous() }, icon("left"), "Previous"),
     h("button", { disabled: !listing.hasNext || listing.busy, onclick: () => listing.next() }, "Next", icon("right")),
   );
