@@ -124,8 +124,10 @@ async def test_a_template_has_the_header_and_one_record(results: Results) -> Non
     assert example[:3] == ["WBH-001", "Wireless headphones", "Over-ear, noise cancelling"]
 
 
-async def test_the_datasets_need_a_token(results: Results) -> None:
+async def test_the_datasets_need_a_token_of_whatever_scope(results: Results) -> None:
     assert (await results.client.get("/api/v1/datasets")).status_code == 401
+    narrow = headers(results.secret, "acme", "webhooks:admin")
+    assert (await results.client.get("/api/v1/datasets", headers=narrow)).status_code == 200
 
 
 async def test_openapi_describes_every_path(results: Results) -> None:

@@ -23,16 +23,14 @@ _CSV: dict[int | str, dict[str, Any]] = {
 
 
 def datasets_router(auth: Authenticator) -> APIRouter:
-    """`/datasets`: the declarations and their template files."""
-    router = APIRouter(
-        prefix="/api/v1/datasets", tags=["datasets"], dependencies=[Depends(auth.require("imports:read"))]
-    )
+    """`/datasets`: the declarations and their template files. They are nobody's data: whoever has a token may see them."""
+    router = APIRouter(prefix="/api/v1/datasets", tags=["datasets"], dependencies=[Depends(auth.caller)])
 
     @router.get(
         "",
         summary="What kinds of file there are",
         response_model_exclude_none=True,
-        responses=problem_responses(401, 403),
+        responses=problem_responses(401),
     )
     async def list_datasets() -> DatasetPage:
         return DatasetPage(items=list(datasets().values()))
@@ -41,7 +39,7 @@ def datasets_router(auth: Authenticator) -> APIRouter:
         "/{dataset}",
         summary="The declaration of a dataset (Table Schema)",
         response_model_exclude_none=True,
-        responses=problem_responses(401, 403, 404, 422),
+        responses=problem_responses(401, 404, 422),
     )
     async def get_dataset(declared: Declared) -> Dataset:
         return declared
@@ -50,7 +48,7 @@ def datasets_router(auth: Authenticator) -> APIRouter:
         "/{dataset}/template.csv",
         summary="A file to begin with: the header and one example record",
         response_class=Response,
-        responses=_CSV | problem_responses(401, 403, 404, 422),
+        responses=_CSV | problem_responses(401, 404, 422),
     )
     async def get_template(declared: Declared) -> Response:
         disposition = f'attachment; filename="{declared.name}.csv"'
