@@ -25,16 +25,17 @@ FLAGS = (
 
 
 @cache
-def find() -> tuple[str | None, str]:
-    """The program and its version, or None and why there is none. As root on Debian it is installed if need be."""
+def find(*, install: bool = False) -> tuple[str | None, str]:
+    """The program and its version, or None and why there is none. `install`: as root on Debian, get it if need be."""
     if named := os.environ.get(SETTING):
         version = _version(named)
         return (named, version) if version else (None, f"{SETTING}={named} does not run")
     found = _first(PROGRAMS)
-    if found is None and apt.install(PACKAGE):
+    if found is None and install and apt.install(PACKAGE):
         found = _first(PROGRAMS)
     if found is None:
-        return None, f"no {SETTING}; no {', '.join(PROGRAMS)} that runs here, and none could be installed"
+        tried = ", and none could be installed" if install else ""
+        return None, f"no {SETTING}; no {', '.join(PROGRAMS)} that runs here{tried}"
     return found
 
 

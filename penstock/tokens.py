@@ -27,6 +27,7 @@ from shared.platform.database import async_url
 DEMO_TENANT = "demo"
 MADE_BY = "penstock token create"  # whom API keys of the command line are from
 ADMIN_TOKEN_LIFETIME = timedelta(days=365)
+LINK_TOKEN_LIFETIME = timedelta(hours=12)  # browsers keep a link in their history
 RENEW_BEFORE = timedelta(days=30)
 
 
@@ -68,6 +69,11 @@ def admin_token(home: Home) -> str:
     )
     write_private(home.token_file, token)
     return token
+
+
+def link_token(home: Home) -> str:
+    """A new token of the demo's administrator, for a link to sign in."""
+    return signed_token(home, tenant=DEMO_TENANT, scopes=["admin"], lifetime=LINK_TOKEN_LIFETIME)
 
 
 def _lasts(token: str, secret: str) -> bool:

@@ -15,7 +15,7 @@ from rich.console import Console
 from penstock import samples
 from penstock.home import Home
 from penstock.progress import say
-from penstock.tokens import DEMO_TENANT
+from penstock.tokens import DEMO_TENANT, link_token
 from shared.client import ClientError, PenstockClient
 
 
@@ -111,7 +111,8 @@ class Welcome:
         return f"""
 Penstock is up at {url} - stop it with Ctrl-C
 
-  console   {url}/sign-in#{self._token}
+  console   {url}/sign-in#{link_token(home)}
+            signs in for 12 hours; later, or elsewhere, sign in with the token
   API docs  {url}/docs
   token     {self._token}
             kept in {home.token_file} (tenant {DEMO_TENANT}, scope admin, for a year)

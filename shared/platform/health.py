@@ -111,14 +111,22 @@ def health_router(checks: dict[str, Checks]) -> APIRouter:
 
 
 def _remembered(checks: Checks) -> Checks:
-    """`checks`, made no more often than `REMEMBERED_SECONDS` says, however often they are asked for."""
-    last: tuple[float, Sequence[Check]] = (0.0, [])
+    """`checks`, made one at a time and no more often than `REMEMBERED_SECONDS` says, however often they are asked for."""
+    running: asyncio.Task[Sequence[Check]] | None = None
+    ended = 0.0
+
+    async def run() -> Sequence[Check]:
+        nonlocal ended
+        try:
+            return await _checked(checks)
+        finally:
+            ended = monotonic()
 
     async def found() -> Sequence[Check]:
-        nonlocal last
-        if monotonic() - last[0] > REMEMBERED_SECONDS:
-            last = (monotonic(), await _checked(checks))
-        return last[1]
+        nonlocal running
+        if running is None or (running.done() and monotonic() - ended > REMEMBERED_SECONDS):
+            running = asyncio.create_task(run())
+        return await asyncio.shield(running)  # others wait for it, too
 
     return found
 

@@ -44,6 +44,16 @@ def test_a_stand_in_that_only_says_what_to_install_is_passed_over(machine):
     assert find() == (chrome, "Google Chrome 3")
 
 
+def test_none_is_installed_unasked(machine, monkeypatch):
+    def installed(_):
+        return bool(program(machine / "chromium", "echo Chromium 4"))
+
+    monkeypatch.setattr(browser.apt, "install", installed)
+
+    assert find()[0] is None
+    assert find(install=True) == (str(machine / "chromium"), "Chromium 4")
+
+
 def test_without_any_the_reason_names_what_was_looked_for(machine):
     found, why = find()
 

@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from rich.console import Console
 
@@ -79,17 +81,24 @@ def test_a_terminal_that_cannot_be_written_to_ends_a_demo_too(
 TOKEN = "a.b." + "c" * 300  # longer than a line, which must not break it
 
 
-def test_a_link_signs_in_with_the_token_where_no_server_sees_it(
+def test_a_link_signs_in_for_some_hours_with_a_token_that_no_server_sees(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(welcome, "PenstockClient", ReadyClient)
+    monkeypatch.delenv("PENSTOCK_JWT_SECRET", raising=False)
+    home = Home(tmp_path)
+    secret = home.jwt_secret()
     output = StringIO()
-    Welcome(
-        Options(samples=False, port=8123), Home(tmp_path), TOKEN, Console(file=output), begun_before=False
-    )._run()
+    Welcome(Options(samples=False, port=8123), home, TOKEN, Console(file=output), begun_before=False)._run()
     lines = [line.split() for line in output.getvalue().splitlines()]
-    assert ["console", f"http://127.0.0.1:8123/sign-in#{TOKEN}"] in lines
     assert ["token", TOKEN] in lines
+    [address] = [line[1] for line in lines if line[:1] == ["console"]]
+    page, token = address.split("#")
+    assert page == "http://127.0.0.1:8123/sign-in"
+    claims = jwt.decode(token, secret, algorithms=["HS256"], audience="penstock")
+    assert (claims["tenant"], claims["scope"]) == ("demo", "admin")
+    left = datetime.fromtimestamp(claims["exp"], UTC) - datetime.now(UTC)
+    assert timedelta(hours=11) < left <= timedelta(hours=12)
 
 
 def test_that_webhooks_may_go_to_private_addresses_is_said(
@@ -99,7 +108,7 @@ def test_that_webhooks_may_go_to_private_addresses_is_said(
     for value, lines in (("true", 1), ("false", 0)):
         monkeypatch.setenv("PENSTOCK_WEBHOOK_ALLOW_PRIVATE", value)
         output = StringIO()
-        Welcome(
-            Options(samples=False), Home(tmp_path), "token", Console(file=output), begun_before=False
-        )._run()
+        home = Home(tmp_path)
+        home.jwt_secret()
+        Welcome(Options(samples=False), home, "token", Console(file=output), begun_before=False)._run()
         assert output.getvalue().count("PENSTOCK_WEBHOOK_ALLOW_PRIVATE=false forbids it") == lines

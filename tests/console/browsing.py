@@ -1,14 +1,15 @@
 """A browser's pages, and whatever goes wrong in them."""
 
+import asyncio
 import os
 import re
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Page, Request, expect
+from playwright.async_api import Browser, BrowserContext, Error, Page, Request, expect
 
 TIMEOUT_MS = 10_000
 DESKTOP = {"width": 1280, "height": 800}
@@ -93,6 +94,21 @@ class Windows:
         await expect(page.get_by_role("navigation", name="Main")).to_be_visible()
         await expect(page.get_by_role("main").get_by_role("heading", level=1)).to_be_visible()
         return page
+
+
+async def arrived(page: Page, before: str = "") -> str:
+    """The id of the import that an upload has become, on its page: by itself, or by the link where it took long.
+
+    `before`: the address of another import, from which it was uploaded.
+    """
+    link = page.get_by_role("region", name="Uploads").get_by_role("link", name="Open the import")
+    async with asyncio.timeout(60):
+        while page.url == before or not re.search(r"/imports/[0-9a-f-]{36}$", page.url):
+            if await link.is_visible():
+                with suppress(Error):  # gone by itself meanwhile
+                    await link.click(timeout=500)
+            await asyncio.sleep(0.02)
+    return page.url.rpartition("/")[2]
 
 
 async def axe(page: Page, **options: Any) -> list[str]:

@@ -20,7 +20,7 @@ from tests.notifier.receiver import Receiver, receiving
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser's program; without one the test is skipped, and fails where CI=true."""
-    program, why = browsers.find()
+    program, why = browsers.find(install=True)
     if program is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs Chromium: {why}")
     return program

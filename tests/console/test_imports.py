@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.console.browsing import axe, screenshot
+from tests.console.browsing import arrived, axe, screenshot
 from tests.console.origin import Tenant
 
 EVIL = "<img src=x onerror=window.pwned=1>"
@@ -26,11 +26,7 @@ async def shown(page: Page, import_id: str) -> None:
 
 async def uploaded(page: Page) -> str:
     """The id of the import whose page has come."""
-    before = page.url
-    await page.wait_for_url(
-        lambda url: url != before and re.search(r"/imports/[0-9a-f-]{36}$", url), timeout=30_000
-    )
-    return page.url.rpartition("/")[2]
+    return await arrived(page, page.url)
 
 
 def errors(page: Page) -> Locator:
@@ -88,6 +84,19 @@ async def test_the_list_shows_what_comes_without_a_reload_and_filters_it(page, t
 
     await page.get_by_role("link", name="first.csv").click()
     await expect(page).to_have_url(re.compile(first["id"]))
+    await expect(page.get_by_role("heading", name="How the file is read")).to_be_visible()
+    await expect(page.get_by_role("heading", level=1)).to_be_focused()
+
+
+async def test_an_overwritten_duplicate_is_no_row_error(page, tenant):
+    await tenant.imported("products.csv", "sku,name\nP-1,Pump\np-1,Pump 2\n,None\n", "products")
+    await expect(page.get_by_role("row", name="products.csv")).to_contain_text("3 records · 1 row error")
+    # Where a duplicate is rejected it is one; and the list says the same of what it heard and what it loads.
+    await tenant.imported("books.csv", HEAD + GOOD + GOOD, "books")
+    await expect(page.get_by_role("row", name="books.csv")).to_contain_text("2 records · 1 row error")
+    await page.reload()
+    await expect(page.get_by_role("row", name="products.csv")).to_contain_text("3 records · 1 row error")
+    await expect(page.get_by_role("row", name="books.csv")).to_contain_text("2 records · 1 row error")
 
 
 async def test_row_errors_are_explained_corrected_and_gone(page, tenant, windows):

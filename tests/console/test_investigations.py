@@ -11,13 +11,12 @@ from tests.console.browsing import axe, screenshot
 from tests.console.origin import Tenant
 from tests.console.pipelines import (
     MARKUP,
-    TODAY,
-    YESTERDAY,
     add_suppliers,
     bad_file,
     error,
     good_file,
     log,
+    today,
 )
 from tests.e2e.stack import SECRET, until
 
@@ -67,15 +66,17 @@ async def test_a_new_tenant_is_told_what_fills_each_page(page):
 
 
 async def test_a_job_is_run_by_hand_and_the_morning_tells_what_it_found(windows, page, tenant):
+    day = today()
+    before = day - timedelta(days=1)
     # Given one supplier whose files have stopped, one whose file failed yesterday, a stranger, and a critical error
     await add_suppliers(
         tenant, {"id": "stopped", "name": "Stopped Ltd"}, {"id": "failing", "name": "Failing Ltd"}
     )
     await log(
         tenant,
-        *[good_file("stopped", YESTERDAY - timedelta(days=days)) for days in range(4, 30)],
-        *[good_file("failing", YESTERDAY - timedelta(days=days)) for days in range(1, 30)],
-        bad_file("failing", YESTERDAY),
+        *[good_file("stopped", before - timedelta(days=days)) for days in range(4, 30)],
+        *[good_file("failing", before - timedelta(days=days)) for days in range(1, 30)],
+        bad_file("failing", before),
         error("no space left on device", severity="critical"),
         error("who is this?", supplier="stranger"),
     )
@@ -86,18 +87,20 @@ async def test_a_job_is_run_by_hand_and_the_morning_tells_what_it_found(windows,
     await page.get_by_role("link", name="Daily analysis").click()
     await page.get_by_role("button", name="Run").click()
     running = dialog(page, "Run: Daily analysis")
-    await expect(running.get_by_label("For which day")).to_have_value(str(YESTERDAY))
+    await expect(running.get_by_label("For which day")).to_have_value(str(before))
     assert await axe(page) == []
     await running.get_by_role("button", name="Run").click()
 
     # Then it is followed to its end, and is what the API has
-    await expect(page.get_by_text(re.compile(r"Daily analysis for .* succeeded"))).to_be_visible()
+    await expect(
+        page.locator(".toast").get_by_text(re.compile("Daily analysis for .* succeeded"))
+    ).to_be_visible()
     await expect(rows(page).first).to_contain_text("Succeeded")
     await rows(page).get_by_text("Result").click()
     await expect(rows(page).first).to_contain_text("events_logged")
     assert await axe(page) == []
     await screenshot(page, "job")
-    run = await tenant.api.get(f"/jobs/daily-analysis/runs/{YESTERDAY}")
+    run = await tenant.api.get(f"/jobs/daily-analysis/runs/{before}")
     assert run["status"] == "succeeded"
     assert run["requested_by"] is not None
 
@@ -108,9 +111,9 @@ async def test_a_job_is_run_by_hand_and_the_morning_tells_what_it_found(windows,
     await expect(main.get_by_role("link", name="1 event of unknown suppliers")).to_be_visible()
     await expect(main.get_by_role("link", name=re.compile("2 Consistent"))).to_be_visible()
     await main.get_by_text("Numbers").click()
-    await expect(
-        main.get_by_role("row", name=f"{TODAY.day} {TODAY:%b}").get_by_role("cell")
-    ).not_to_have_text("0")
+    await expect(main.get_by_role("row", name=f"{day.day} {day:%b}").get_by_role("cell")).not_to_have_text(
+        "0"
+    )
     assert await axe(page) == []
     assert await fits(page)
     await screenshot(page, "morning")
@@ -137,7 +140,7 @@ async def test_a_job_is_run_by_hand_and_the_morning_tells_what_it_found(windows,
     await expect(page.get_by_role("heading", name="no space left on device")).to_be_visible()
 
     # And of a day without any it says so
-    await page.goto(f"/investigations?day={TODAY - timedelta(days=50)}")
+    await page.goto(f"/investigations?day={day - timedelta(days=50)}")
     await expect(page.get_by_text("None.")).to_have_count(3)
 
 
@@ -227,6 +230,7 @@ async def test_the_queue_is_filtered_selected_and_decided_about(page, windows, t
 
 async def test_one_is_read_muted_reopened_resolved_and_comes_again(page, page_errors, tenant):
     page_errors.expect("status of 422")
+    day = today()
     extra = {"raw_data": "4711;12,50\n4712;free", "attempts": 3, "sent_at": "yesterday", "row": {"sku": 4712}}
     [one] = await log(tenant, error("cannot read prices.csv", event_id="e-1", extra=extra))
     await page.clock.install()
@@ -256,13 +260,13 @@ async def test_one_is_read_muted_reopened_resolved_and_comes_again(page, page_er
 
     await page.get_by_role("button", name="Mute").click()
     muting = dialog(page, "Mute 1 investigation")
-    await muting.get_by_label("Until", exact=False).first.fill(f"{TODAY + timedelta(days=3)}T08:30")
+    await muting.get_by_label("Until", exact=False).first.fill(f"{day + timedelta(days=3)}T08:30")
     await muting.get_by_label("Until so many more errors").fill("5")
     assert await axe(page) == []
     await muting.get_by_role("button", name="Mute").click()
     await expect(page.locator(".notice").filter(has_text="or until 5 errors, 0 so far")).to_be_visible()
     muted = (await tenant.api.get(f"/investigations/{one}"))["muted"]
-    assert muted["until"] == f"{TODAY + timedelta(days=3)}T08:30:00Z"
+    assert muted["until"] == f"{day + timedelta(days=3)}T08:30:00Z"
     assert muted["events"] == 5
 
     await page.get_by_role("button", name="Reopen").click()

@@ -153,6 +153,9 @@ async def test_filters_fit_the_type_of_the_column(page, page_errors, tenant):
     await add_filter(page, "Active", "is", "No")
     await expect(page.get_by_text("1 product", exact=True)).to_be_visible()
     assert await first_cells(page) == ["P-007"]
+    assert await page.get_by_role("region", name="Products").evaluate(
+        "frame => frame.scrollWidth <= frame.clientWidth"
+    ), "no column is cut off"
     await take_out(page, "Active is no")
     await add_filter(page, "Created", "from", "2020-01-01")
     await expect(page.get_by_text("60 products in all")).to_be_visible()
@@ -173,6 +176,31 @@ async def test_filters_fit_the_type_of_the_column(page, page_errors, tenant):
     await page.reload()
     await expect(page.get_by_role("columnheader", name="Price")).to_be_visible()
     await expect(page.get_by_role("columnheader", name="Description")).to_have_count(0)
+
+
+async def test_times_and_days_are_those_of_the_browser(windows, tenant):
+    moments = ("2024-03-03T03:30:00Z", "2024-03-04T03:30:00Z", "2024-03-04T12:00:00Z", "2024-03-05T05:00:00Z")
+    sales = [f"S-{number},{moment},P-1,1,2\n" for number, moment in enumerate(moments)]
+    header = "transaction_id,sold_at,sku,quantity,unit_price\n"
+    await tenant.imported("sales.csv", header + "".join(sales), "sales")
+    page = await windows.signed_in(tenant.token, timezone_id="America/New_York")
+    await shown(page, "sales")
+
+    time = page.get_by_role("row", name="S-1").locator("time").first
+    await expect(time).to_have_text("3 Mar 2024, 22:30")
+    title = await time.get_attribute("title")
+    assert re.fullmatch(r"Sunday.? 3 March 2024 at 22:30:00 \S+\n2024-03-04T03:30:00.000Z", title), title
+
+    # From the beginning of a day there, and up to the end of one
+    await add_filter(page, "Time of sale", "from", "2024-03-03")
+    await expect(page.get_by_text("3 sales", exact=True)).to_be_visible()
+    await add_filter(page, "Time of sale", "up to", "2024-03-04")
+    await expect(page.get_by_text("2 sales", exact=True)).to_be_visible()
+    assert sorted(await first_cells(page)) == ["S-1", "S-2"]
+    await page.reload()
+    await expect(page.get_by_text("2 sales", exact=True)).to_be_visible()
+    await take_out(page, "Time of sale up to 2024-03-04")
+    await expect(page.get_by_text("3 sales", exact=True)).to_be_visible()
 
 
 async def test_a_record_is_created_edited_switched_and_deleted(page, page_errors, tenant):
@@ -347,7 +375,7 @@ async def test_a_record_leads_to_the_row_it_came_from_and_markup_is_text(windows
         await expect(dialog.get_by_text("S-1;2024-03-04;P-1;J\u00f8rstad;2;10.00")).to_be_visible()
         await is_fit(page)
         await screenshot(page, f"record-{scheme}")
-        link = dialog.get_by_role("link", name="Row 1 of a file")
+        link = dialog.get_by_role("link", name="Record 1 of a file")
         assert await link.get_attribute("href") == f"/imports/{done['id']}?row=1"
         await page.keyboard.press("Escape")
         await expect(dialog).to_have_count(0)

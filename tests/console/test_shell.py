@@ -1,19 +1,23 @@
 """What is around every page of the console: coming in, going out, and what a browser is told to forbid."""
 
-from urllib.parse import urlsplit
+import re
+from datetime import timedelta
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
 from playwright.async_api import expect
 
 from services.results.console.assets import read_assets
+from shared.platform.auth import create_jwt
 from tests.console.browsing import axe, screenshot
 from tests.console.origin import new_tenant
+from tests.e2e.stack import SECRET
 
 MOST_BYTES = 150_000
 
 
-async def test_a_link_with_the_token_signs_in_and_leaves_no_trace_of_it(page, tenant):
+async def test_a_link_with_the_token_signs_in_and_no_page_or_storage_has_it_then(page, tenant):
     await expect(page.get_by_role("banner")).to_contain_text(tenant.name)
     assert urlsplit(page.url).path == "/imports"
     assert tenant.token not in page.url
@@ -75,6 +79,17 @@ async def test_whoever_was_not_signed_in_comes_where_the_link_pointed_to(windows
     assert page.url.endswith("/imports?status=failed")
 
 
+@pytest.mark.parametrize(
+    "path", ["/.//evil.example/x", "{origin}//evil.example/x", "http://[", "//evil.example"]
+)
+async def test_signing_in_leads_to_no_other_site(windows, stack, tenant, path):
+    page = await windows.open()
+    await page.goto(f"/sign-in?next={quote(path.format(origin=stack.address))}#{tenant.token}")
+
+    await expect(page.get_by_role("navigation", name="Main")).to_be_visible()
+    assert page.url.startswith(f"{stack.address}/")
+
+
 async def test_signing_out_ends_the_session_itself(page, page_errors, stack):
     [cookie] = await page.context.cookies()
 
@@ -98,6 +113,105 @@ async def test_the_shell_is_for_everybody(windows, tenant, scheme, width):
     assert await axe(page) == []
     await screenshot(page, f"shell-{scheme}-{width}")
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+
+
+async def test_a_session_begins_where_it_may_do_something(windows, tenant):
+    token = create_jwt(
+        SECRET,
+        tenant=tenant.name,
+        scopes=["webhooks:admin"],
+        audience="penstock",
+        lifetime=timedelta(hours=1),
+    )
+    page = await windows.signed_in(token)
+
+    assert urlsplit(page.url).path == "/webhooks"
+    sections = page.get_by_role("navigation", name="Main").get_by_role("link")
+    await expect(sections).to_have_text(["Webhooks", "System"])
+
+
+async def test_back_comes_to_the_place_that_was_left(page, tenant):
+    products = "".join(f"P-{number},Product {number}\n" for number in range(120))
+    await tenant.imported("many.csv", f"sku,name\n{products}", "products")
+    await page.get_by_role("link", name="Records").click()
+    await page.get_by_role("link", name="Products").click()
+    following = page.get_by_role("button", name="Next")
+    await following.press("Enter")
+    await expect(page.get_by_text("Page 2 ·")).to_be_visible()
+    await expect(following).to_be_focused()
+    await expect(page.get_by_text("Page 2, 50 results")).to_have_count(1)  # said to screen readers
+
+    await page.evaluate("scrollTo(0, 700)")
+    await page.get_by_role("link", name="Webhooks").click()
+    await expect(page.get_by_role("heading", name="Webhooks", exact=True)).to_be_visible()
+    assert await page.evaluate("scrollY") == 0
+    await page.go_back()
+
+    await expect(page.get_by_text("Page 2 ·")).to_be_visible()
+    assert await page.evaluate("scrollY") == 700
+
+
+async def test_what_was_begun_on_a_page_is_not_on_the_next_one(page):
+    await page.get_by_role("link", name="Webhooks").click()
+    await page.get_by_role("button", name="Add").first.click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.go_back()
+    await expect(page.get_by_role("heading", name="Imports")).to_be_visible()
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+
+    await page.get_by_label("Source").fill("half typed")
+    await page.get_by_role("link", name="Records").click()
+    await expect(page.get_by_role("heading", name="Records", exact=True)).to_be_visible()
+    await page.get_by_role("link", name="Products").click()
+    await expect(page.get_by_role("heading", name="Products")).to_be_visible()
+    assert urlsplit(page.url).query == ""
+
+
+async def test_the_link_to_the_content_leads_there(page):
+    await page.get_by_role("link", name="Skip to content").press("Enter")
+
+    await expect(page.get_by_role("main")).to_be_focused()
+
+
+async def test_a_message_over_a_dialog_can_be_read_and_put_away(page):
+    await page.goto("/system")
+    await page.get_by_role("button", name="New API key").click()
+    await page.get_by_label("Name").fill("of a test")
+    await page.get_by_role("dialog").get_by_label("records:read").check()
+    await page.get_by_role("dialog").get_by_role("button", name="Make").click()
+    dialog = page.get_by_role("dialog").filter(has_text="Copy the key now")
+    await dialog.get_by_role("button", name="Copy the key").click()
+
+    await dialog.get_by_role("button", name="Put away").click()
+    await expect(page.get_by_role("button", name="Put away")).to_have_count(0)
+
+
+async def test_words_are_english_wherever_the_browser_is_from(windows, tenant):
+    await tenant.imported("one.csv", "sku,name\nA,B\n", "products")
+    page = await windows.signed_in(tenant.token, locale="de-DE")
+
+    when = page.get_by_role("row").filter(has_text="one.csv").locator("time")
+    await expect(when).to_have_attribute("title", re.compile(r"day, \d+ \w+ \d+ at "))
+
+
+async def test_the_chosen_theme_is_there_before_the_console(page, page_errors):
+    for _ in range(2):
+        await page.get_by_role("button", name="Appearance").click()
+    page_errors.expect("net::ERR_FAILED")
+    await page.route("**/main.js", lambda route: route.abort())
+    await page.reload()
+
+    await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+async def test_a_page_whose_module_did_not_come_comes_later(page, page_errors):
+    page_errors.allow("net::ERR_FAILED")
+    await page.route("**/pages/system.js", lambda route: route.abort())
+    await page.get_by_role("link", name="System").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await page.unroute("**/pages/system.js")
+
+    await expect(page.get_by_role("heading", name="System")).to_be_visible()
 
 
 async def test_an_address_that_is_none_says_so(page):

@@ -6,7 +6,7 @@ from datetime import timedelta
 from playwright.async_api import Locator, Page, expect
 
 from tests.console.browsing import axe, screenshot
-from tests.console.pipelines import YESTERDAY, add_suppliers, bad_file, error, good_file, log
+from tests.console.pipelines import add_suppliers, bad_file, error, good_file, log, yesterday
 from tests.e2e.stack import until
 
 PHONE = {"width": 390, "height": 844}
@@ -139,13 +139,14 @@ async def test_a_csv_file_is_tried_first_and_then_done(page, tenant):
 async def test_a_calendar_tells_what_came_and_what_did_not(windows, tenant):
     # Given a supplier with a file a day, then a failed one, then none
     await add_suppliers(tenant, {"id": "daily", "name": "Daily Ltd"})
-    days = [YESTERDAY - timedelta(days=back) for back in range(40)]
+    before = yesterday()
+    days = [before - timedelta(days=back) for back in range(40)]
     await log(
         tenant,
         *[good_file("daily", day, rows=1000 + index) for index, day in enumerate(days[3:])],
         bad_file("daily", days[2]),
     )
-    answer = await tenant.api.post("/jobs/daily-analysis/runs", {"date": str(YESTERDAY)})
+    answer = await tenant.api.post("/jobs/daily-analysis/runs", {"date": str(before)})
     assert answer.status_code == 202
 
     async def analysed() -> bool:
@@ -171,7 +172,7 @@ async def test_a_calendar_tells_what_came_and_what_did_not(windows, tenant):
             calendar.get_by_role("cell", name=said(2) + "failed; 1 file, 1 error, File read")
         ).to_have_count(1)
         await expect(
-            calendar.get_by_role("cell", name=said(5) + "files came; 1 file, 1,002 rows")
+            calendar.get_by_role("cell", name=said(5) + "files came; 1 file, 1,002 records")
         ).to_have_count(1)
         await expect(page.get_by_role("heading", name="Analysed for")).to_contain_text("Fail")
         await expect(page.get_by_role("main")).to_contain_text("no good file since")

@@ -1,9 +1,10 @@
 """The console's page of the system: services, queues, API keys."""
 
+import asyncio
 from datetime import timedelta
 
 import httpx
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from shared.platform.auth import create_jwt
 from tests.console.browsing import axe, screenshot
@@ -23,7 +24,20 @@ async def test_a_key_is_made_once_shown_works_and_is_revoked(page, page_errors, 
     assert await axe(page) == []
     await form.get_by_role("checkbox", name="records:read").check()
     await form.get_by_label("Expires").select_option(label="in 30 days")
+    # While it is made the dialog cannot be left: nobody would ever see the key
+    may_go_on = asyncio.Event()
+
+    async def wait(route: Route) -> None:
+        await may_go_on.wait()
+        await route.continue_()
+
+    await page.route("**/api/v1/api-keys", wait)
     await form.get_by_role("button", name="Make the key").click()
+    for _ in range(5):
+        await page.keyboard.press("Escape")
+    await expect(form.get_by_role("button", name="Cancel")).to_be_disabled()
+    await expect(form.get_by_role("button", name="Close")).to_be_disabled()
+    may_go_on.set()
 
     made = page.get_by_role("dialog", name="night <b>import</b>")
     await expect(made).to_contain_text("It is shown only here")

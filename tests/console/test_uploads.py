@@ -1,6 +1,7 @@
 """Files on their way in, from the hand to the database: whatever becomes of the connection, the tab or the session."""
 
 import asyncio
+import gzip
 import hashlib
 import re
 from collections.abc import Iterator
@@ -10,9 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, Request, Route, expect
 
-from penstock.limits import set_own_limits
+from penstock.limits import forget_uploads, set_own_limits
 from shared.platform.auth import create_jwt
-from tests.console.browsing import axe, screenshot
+from tests.console.browsing import arrived, axe, screenshot
 from tests.console.origin import Tenant
 from tests.e2e.stack import SECRET
 
@@ -58,12 +59,6 @@ async def upload(page: Page, *files: Path) -> None:
 
 def tray(page: Page) -> Locator:
     return page.get_by_role("region", name="Uploads")
-
-
-async def shown(page: Page) -> str:
-    """The id of the import whose page has come."""
-    await page.wait_for_url(re.compile(r"/imports/[0-9a-f-]{36}$"), timeout=60_000)
-    return page.url.rpartition("/")[2]
 
 
 async def values_of(text: Locator, until: asyncio.Future[None] | asyncio.Task[None]) -> list[str]:
@@ -113,7 +108,7 @@ async def test_a_hundred_megabytes_go_up_and_are_seen_to_move_all_the_way(page, 
     assert await axe(page) == []
     await dialog.get_by_role("button", name="Upload", exact=True).click()
 
-    arriving = asyncio.ensure_future(shown(page))
+    arriving = asyncio.ensure_future(arrived(page))
     sent = await values_of(tray(page).get_by_text(SENDING), arriving)
     import_id = arriving.result()
     assert len(sent) >= 5, sent
@@ -143,6 +138,7 @@ async def test_a_connection_that_breaks_and_a_service_that_dies_only_delay_it(
     await upload(page, file)
 
     await expect(tray(page).get_by_text("waiting for the connection")).to_be_visible()
+    await expect(page.get_by_role("status").filter(has_text="resumed.csv: waits")).to_be_attached()
     await screenshot(page, "upload-waiting")
     # It goes on whichever page is open.
     await page.get_by_role("link", name="Records", exact=True).click()
@@ -151,10 +147,10 @@ async def test_a_connection_that_breaks_and_a_service_that_dies_only_delay_it(
     await expect(tray(page).get_by_text("waiting for the connection")).to_be_visible()
     await stack.started("upload")
 
-    await expect(page.get_by_text("resumed.csv has arrived")).to_be_visible(timeout=60_000)
+    await expect(page.get_by_text("resumed.csv has arrived").first).to_be_visible(timeout=60_000)
     assert page.url.endswith("/records")  # nobody is torn from what they do
     await tray(page).get_by_role("link", name="Open the import").click()
-    import_id = await shown(page)
+    import_id = await arrived(page)
 
     assert wire.offsets.count(0) == 1, "it began anew"
     found = await tenant.api.finished(import_id)
@@ -183,7 +179,7 @@ async def test_after_a_reload_the_same_file_goes_on_where_it_was(page, tenant):
     await upload(page, file)
     await expect(tray(page).get_by_text(re.compile(r"went on at \d"))).to_be_visible()
     await page.unroute_all()
-    found = await tenant.api.finished(await shown(page))
+    found = await tenant.api.finished(await arrived(page))
 
     assert wire.offsets[0] > 0
     assert found["rows_inserted"] == await count_of(tenant) == 100_000
@@ -203,20 +199,55 @@ async def test_an_upload_can_be_paused_and_cancelled_and_outlives_the_session(pa
     dialog = page.get_by_role("dialog", name="Your session has ended")
     await dialog.get_by_label("API key or token").fill(tenant.token)
     await dialog.get_by_role("button", name="Sign in").click()
-    assert await shown(page)
+    assert await arrived(page)
 
     await page.get_by_role("link", name="Imports", exact=True).first.click()
     await upload(page, large(tenant, "cancelled.csv", 100_001))
     async with page.expect_response(lambda answer: answer.request.method == "DELETE") as removed:
         await tray(page).get_by_role("button", name="Cancel the upload").click()
     assert (await (await removed.value).finished()) is None
-    await expect(tray(page)).to_be_hidden()
+    await expect(tray(page).get_by_role("article", name="cancelled.csv")).to_have_count(0)
     listed = await tenant.api.get("/imports")
     assert [each["file_name"] for each in listed["items"]] == ["paused.csv"]
     [(unfinished,)] = await tenant.api.rows(
         "SELECT count(*) FROM upload.tus_uploads WHERE tenant = $1 AND state = 'receiving'", tenant.name
     )
     assert unfinished == 0
+
+
+async def test_what_had_arrived_before_it_was_cancelled_is_not_hidden(page, tenant):
+    answered, seen = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "PATCH":
+            await route.fetch()
+            answered.set()
+            await seen.wait()  # by then nobody waits for it any more
+        else:
+            await route.fallback()
+
+    await page.route("**/api/v1/tus/*", hold)
+    dialog = await chosen(page, tenant.file("books.csv", BOOKS))
+    await dialog.get_by_role("button", name="Upload", exact=True).click()
+    await answered.wait()
+    await expect(dialog).to_be_hidden()
+    await tray(page).get_by_role("button", name="Cancel the upload").click()
+
+    await expect(page.get_by_text("books.csv had arrived already").first).to_be_visible()
+    seen.set()
+    await tray(page).get_by_role("link", name="Open the import").click()
+    assert (await tenant.api.finished(await arrived(page)))["rows_inserted"] == 1
+
+
+async def test_the_dialog_waits_for_what_is_away(page, tenant, stack, page_errors):
+    page_errors.allow("status of 50[234]")
+    stack.kill("results")
+    await page.get_by_role("button", name="Upload a file").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("alert")).to_contain_text("It is tried again by itself")
+    await stack.started("results")
+    await dialog.get_by_label("Files").set_input_files(str(tenant.file("books.csv", BOOKS)))
+    await expect(dialog.get_by_label("Dataset")).to_have_value("books")
 
 
 async def test_files_are_dropped_anywhere_and_go_one_after_another(page, tenant):
@@ -298,13 +329,14 @@ async def test_what_is_refused_says_why_at_once_and_what_to_do(page, tenant, pag
     await expect(link).to_have_attribute("href", f"/imports/{first['id']}")
     await dialog.get_by_role("button", name="Import it all the same").click()
 
-    again = await tenant.api.finished(await shown(page))
+    again = await tenant.api.finished(await arrived(page))
     assert (again["id"] != first["id"], again["rows_duplicate"]) == (True, 1)
     assert await page.evaluate("window.pwned") is None
 
 
 async def test_too_many_at_a_time_begin_when_they_may(page, tenant, stack, page_errors):
     page_errors.expect("status of 429")
+    page_errors.allow("ERR_INTERNET_DISCONNECTED")
     only_one = {"uploads_per_minute": 1, "imports_at_once": None, "max_bytes": None}
     await asyncio.to_thread(set_own_limits, stack.database_url, tenant.name, **only_one)
     await tenant.imported("one.csv", BOOKS, "books")
@@ -312,12 +344,21 @@ async def test_too_many_at_a_time_begin_when_they_may(page, tenant, stack, page_
     await dialog.get_by_role("button", name="Upload", exact=True).click()
 
     await expect(tray(page).get_by_text(re.compile(r"Begins by itself in \d+ s"))).to_be_visible()
+    await asyncio.to_thread(forget_uploads, stack.database_url, tenant.name)
+    # It is up to a minute until then, but who is online again is let try at once.
+    await page.context.set_offline(True)
+    await page.context.set_offline(False)
+    assert (await tenant.api.finished(await arrived(page)))["file_name"] == "two.csv"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_the_dialog_is_for_everybody(windows, tenant, scheme):
     page = await windows.signed_in(tenant.token, color_scheme=scheme, viewport={"width": 390, "height": 800})
-    dialog = await chosen(page, tenant.file("books.csv", BOOKS))
+    packed = tenant.folder / "books.csv.gz"
+    packed.write_bytes(gzip.compress(BOOKS.encode()))
+    dialog = await chosen(page, packed)
+    await expect(dialog.get_by_label("Dataset")).to_have_value("books")  # by its first line, unpacked
+    await expect(dialog.get_by_text("The first line is not that of")).to_have_count(0)
     await dialog.get_by_text("More", exact=True).click()
 
     assert await axe(page) == []
@@ -337,3 +378,15 @@ async def test_who_may_not_upload_is_not_asked_to(windows, stack):
 
     await expect(page.get_by_role("heading", name="Drag a file here")).to_be_visible()
     await expect(page.get_by_role("button", name="Upload a file")).to_have_count(0)
+
+    data = """() => {
+        const data = new DataTransfer();
+        data.items.add(new File(["x"], "dropped.csv"));
+        return data;
+    }"""
+    dropped = await page.evaluate_handle(data)
+    is_left_to_browser = (
+        "(data) => dispatchEvent(new DragEvent('drop', { cancelable: true, dataTransfer: data }))"
+    )
+    assert await page.evaluate(is_left_to_browser, dropped) is False
+    await expect(page.get_by_text("You may not upload files").first).to_be_visible()

@@ -159,6 +159,7 @@ async def test_an_endpoint_from_its_first_test_to_its_end(page, page_errors, ten
     # An edit changes what it says and leaves the rest
     await page.get_by_role("button", name="Edit").click()
     editing = dialog(page, "Edit webhook endpoint")
+    await tenant.api.http.patch(tenant.api.url(here), json={"rate_limit": 40})  # in another tab, meanwhile
     await editing.get_by_label("Description").fill("")
     await editing.get_by_label("Headers").fill("Authorization: ********")
     await editing.get_by_label("products", exact=True).check()
@@ -166,7 +167,7 @@ async def test_an_endpoint_from_its_first_test_to_its_end(page, page_errors, ten
     await expect(editing).to_be_hidden()
     changed = await tenant.api.get(here)
     assert (changed["description"], changed["datasets"]) == (None, ["products"])
-    assert (changed["headers"], changed["rate_limit"]) == ({"Authorization": "********"}, 50)
+    assert (changed["headers"], changed["rate_limit"]) == ({"Authorization": "********"}, 40)
 
     # The secret is replaced by another; for the time chosen both verify
     await page.get_by_role("button", name="Secret").click()
@@ -229,7 +230,7 @@ async def test_a_delivery_that_fails_is_explained_and_retried(page, tenant, rece
     # A retry that fails, too, is another attempt; one that succeeds ends it
     [delivery] = await deliveries(tenant, endpoint["id"])
     before = delivery["attempts_made"]
-    await page.get_by_role("button", name="Retry now").click()
+    await page.get_by_role("button", name="Retry now").dblclick()
     await expect(page.get_by_role("status").get_by_text("500")).to_be_visible()
     await expect(page.get_by_text(re.compile(rf"#{before + 1}\b"))).to_be_visible()
     receiver.then = Answer(204, b"")
@@ -237,6 +238,7 @@ async def test_a_delivery_that_fails_is_explained_and_retried(page, tenant, rece
     await expect(page.get_by_role("main").get_by_text("Succeeded")).to_be_visible()
     [delivery] = await deliveries(tenant, endpoint["id"])
     assert (delivery["status"], delivery["last_attempt"]["response_status"]) == ("succeeded", 204)
+    assert delivery["attempts_made"] == before + 2, "a double click is one attempt"
     assert {json.dumps(each.verified(endpoint["secret"])) for each in receiver.received} == {
         json.dumps(receiver.received[0].verified(endpoint["secret"]))
     }

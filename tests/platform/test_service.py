@@ -94,6 +94,26 @@ async def test_a_service_is_checked_no_more_often_however_it_is_asked_for():
         assert made == ["a", "b"]
 
 
+async def test_who_asks_while_a_check_hangs_waits_for_that_one():
+    made: list[str] = []
+    answer = asyncio.Event()
+
+    async def hangs():
+        made.append("a")
+        await answer.wait()
+        return [Check("work", ok=True)]
+
+    app = compose([Service("a", service("a", []).lifespan, hangs)])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        asking = [asyncio.create_task(client.get("/health/ready")) for _ in range(5)]
+        with pytest.raises(TimeoutError):  # who asked goes away, and the others still have their answer
+            await asyncio.wait_for(asking[0], 0.7)
+        asking[0] = asyncio.create_task(client.get("/health/a/ready"))
+        answer.set()
+        assert [(await each).status_code for each in asking] == [200] * 5
+        assert made == ["a"]
+
+
 async def test_a_check_that_crashes_or_hangs_is_a_failed_check(monkeypatch):
     monkeypatch.setattr("shared.platform.health.CHECK_TIMEOUT_SECONDS", 0.1)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 import httpx
@@ -179,6 +180,32 @@ async def test_a_session_opens_every_service(door, scheme):
         assert_problem(
             await door.ask("GET", path, scheme=scheme, session=new_session_id()), 401, "session_expired"
         )
+
+
+async def test_over_tls_no_cookie_counts_that_a_neighbouring_host_can_set(door):
+    mine, theirs = await door.sign_in(), await door.sign_in(door.jwt(tenant="evil"))
+    planted = {"Cookie": f"{NAMES['http']}={theirs}"}
+    for path in LISTS:
+        answer = await door.ask("GET", path, scheme="https", headers=planted)
+        assert_problem(answer, 401, "token_missing")
+    both = {"Cookie": f"{NAMES['http']}={theirs}; {NAMES['https']}={mine}"}
+    assert (await door.ask("GET", SESSION, scheme="https", headers=both)).json()["tenant"] == "acme"
+    await door.ask("DELETE", SESSION, scheme="https", headers=both | OWN_PAGE)
+    assert await door.count() == 0
+
+
+async def test_a_page_gets_nothing_by_another_tenants_session(door):
+    name = "Acme Żółć 書店 %41"
+    session = await door.sign_in(door.jwt(tenant=name))
+    own, other = {"Penstock-Tenant": quote(name)}, {"Penstock-Tenant": "acme"}
+    for path in LISTS:
+        assert (await door.ask("GET", path, session=session, headers=own)).status_code == 200
+        assert_problem(await door.ask("GET", path, session=session, headers=other), 409, "session_changed")
+    for path, body in CHANGES:
+        answer = await door.ask("POST", path, session=session, json=body, headers=OWN_PAGE | other)
+        assert_problem(answer, 409, "session_changed")
+    # A token is meant by whoever sends it.
+    assert (await door.ask("GET", SESSION, token=door.jwt(), headers=own)).status_code == 200
 
 
 async def test_a_session_is_of_one_tenant(door, new_key):
@@ -433,7 +460,7 @@ async def test_what_takes_long_ends_with_the_session(door, database_url, engine,
     auth = authenticator_of(ApiSettings(), engine)
     session = await door.sign_in()
     cookie = [(b"cookie", f"penstock_session={session}".encode())]
-    request = Request({"type": "http", "method": "GET", "headers": cookie})
+    request = Request({"type": "http", "scheme": "http", "method": "GET", "headers": cookie})
     permit = await auth.permit("imports:read")(request, None)
     assert permit.caller.tenant == "acme"
     await door.ask("DELETE", SESSION, session=session)

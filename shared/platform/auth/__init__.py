@@ -24,6 +24,7 @@ from shared.platform.auth.sessions import (
     SessionVerifier,
     hash_of_session,
     new_session_id,
+    session_id,
     session_ids,
 )
 
@@ -56,5 +57,6 @@ __all__ = [
     "prefix_of",
     "refuse_cross_site",
     "revoke_api_key",
+    "session_id",
     "session_ids",
 ]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 from typing import Annotated
+from urllib.parse import unquote
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -12,18 +13,20 @@ from fastapi.security.utils import get_authorization_scheme_param
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from shared.contracts.problems import Forbidden, Problem, Unauthenticated, Unavailable
+from shared.contracts.problems import Conflict, Forbidden, Problem, Unauthenticated, Unavailable
 from shared.contracts.scopes import Scope
 from shared.platform.auth.api_keys import API_KEY_PREFIX, ApiKeyVerifier
 from shared.platform.auth.cross_site import refuse_cross_site
 from shared.platform.auth.jwks import Jwks
 from shared.platform.auth.jwt import HINT, JwtVerifier
 from shared.platform.auth.principal import Principal
-from shared.platform.auth.sessions import SessionVerifier, session_ids
+from shared.platform.auth.sessions import SessionVerifier, session_id
 from shared.platform.logs import get_logger
 from shared.platform.settings import ApiSettings
 
 CHECK_SECONDS = 45.0  # what is open already asks some seconds later, and is to end within a minute
+# Whose the page is that asks, percent-encoded: all tabs of a browser have one cookie, and another may have signed in since.
+PAGE_TENANT = "Penstock-Tenant"
 MAX_TOKEN_LENGTH = 8 * 1024  # characters; what issuers make is below 4 KiB, which cookies hold at most
 
 log = get_logger(__name__)
@@ -77,6 +80,7 @@ class Authenticator:
         Raises:
             Unauthenticated: no token and no session, or one that is not valid now.
             Forbidden: a valid one without the scope; or `cross_site_request`.
+            Conflict: `session_changed`: the session is not that of the page.
             Unavailable: `keys_unavailable`: a token that cannot be checked now.
         """
 
@@ -112,11 +116,19 @@ class Authenticator:
         """How to find out, now and later, who makes the request. A session counts where no other way was tried."""
         if credentials is not None:
             return partial(self.identify, credentials.credentials)
-        sessions = session_ids(request.cookies)
-        if "Authorization" in request.headers or not sessions:
+        session = session_id(request.cookies, request.scope["scheme"])
+        if "Authorization" in request.headers or not session:
             raise Unauthenticated("token_missing", "this request carries no bearer token", hint=HINT)
         refuse_cross_site(request.method, request.headers)
-        return partial(self._sessions.principal, sessions[0])
+        return partial(self._of_page, session, request.headers.get(PAGE_TENANT))
+
+    async def _of_page(self, session: str, tenant: str | None) -> Principal:
+        caller = await self._sessions.principal(session)
+        if tenant is not None and unquote(tenant) != caller.tenant:
+            raise Conflict(
+                "session_changed", "somebody else has signed in with this browser", hint="load the page again"
+            )
+        return caller
 
     async def plain_caller(self, request: Request, scope: Scope) -> Principal | None:
         """What `require` gives a bearer token where all is well, for routes that take plain requests by hand; else None."""

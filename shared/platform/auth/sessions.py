@@ -40,8 +40,13 @@ def hash_of_session(session_id: str) -> bytes:
     return hashlib.sha256(session_id.encode()).digest()
 
 
+def session_id(cookies: Mapping[str, str], scheme: str) -> str | None:
+    """The session that counts. Over TLS only the cookie that no neighbouring host can have set."""
+    return cookies.get(SECURE_COOKIE) or (cookies.get(COOKIE) if scheme != "https" else None) or None
+
+
 def session_ids(cookies: Mapping[str, str]) -> Sequence[str]:
-    """The sessions that a request's cookies name, that of TLS first."""
+    """All sessions that a request's cookies name, to end them."""
     return [cookies[name] for name in (SECURE_COOKIE, COOKIE) if cookies.get(name)]
 
 

@@ -5,10 +5,8 @@ import { currentSession, keepSignedIn } from "./core/session.js";
 import { openConsole } from "./core/shell.js";
 import { openSignIn } from "./core/sign_in.js";
 import { problemNotice } from "./parts/notice.js";
-import { applyTheme } from "./parts/theme.js";
 
 async function begin() {
-  applyTheme();
   if (location.pathname === "/sign-in") return openSignIn();
   try {
     const session = await currentSession();

@@ -25,8 +25,12 @@ export class Problem extends Error {
 export const unreachable = () =>
   new Problem(0, { code: "unreachable", detail: "Penstock does not answer.", hint: "Is it running, and are you online?" });
 
+function brokenOff(error) {
+  throw error.name === "AbortError" ? error : unreachable();
+}
+
 /** The problem in an answer; answers of proxies that are no problem details make one too. */
-export async function problemOf(response) {
+async function problemOf(response) {
   const document = await response.json().catch(() => ({}));
   return new Problem(response.status, typeof document === "object" && document ? document : {}, response.headers);
 }
@@ -40,6 +44,20 @@ export function onSessionEnd(renew) {
   signInAgain = renew;
 }
 
+let page = {}; // the header that says whose the page is: the cookie may be another's by now, as all tabs share it
+
+export function pageIsOf(tenant) {
+  page = { "Penstock-Tenant": encodeURIComponent(tenant) };
+}
+
+/** Show whoever is signed in now. Never resolves: what waits was meant for another. */
+export function startOver() {
+  // Uploads under way ask whether to stay, but they cannot go on here.
+  addEventListener("beforeunload", (event) => event.stopImmediatePropagation(), { capture: true });
+  location.reload();
+  return new Promise(() => {});
+}
+
 /**
  * The parsed body of an answer (null where there is none; the response itself with `raw`).
  * `query`: values; null, "" and undefined are left out, an array is given once for each. Throws a Problem.
@@ -47,22 +65,25 @@ export function onSessionEnd(renew) {
 export async function request(method, path, { query, body, headers, signal, raw = false, session = true } = {}) {
   const response = await fetch(urlOf(path, query), {
     method,
-    headers: { ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
+    headers: { ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...(session ? page : {}), ...headers },
     body: body === undefined || body instanceof Blob ? body : JSON.stringify(body),
     signal,
     credentials: "same-origin",
     cache: "no-store",
-  }).catch((error) => {
-    throw error.name === "AbortError" ? error : unreachable();
-  });
+  }).catch(brokenOff);
   if (response.status === 401 && session) {
     await signInAgain();
     return request(method, path, { query, body, headers, signal, raw, session });
   }
-  if (!response.ok) throw await problemOf(response);
+  if (!response.ok) {
+    const problem = await problemOf(response);
+    // A HEAD's answer has no body that would tell its code; there is no other reason for 409.
+    const isAnothers = problem.code === "session_changed" || (method === "HEAD" && response.status === 409);
+    throw isAnothers ? await startOver() : problem;
+  }
   if (raw) return response;
   if (response.status === 204) return null;
-  return response.json();
+  return response.json().catch(brokenOff);
 }
 
 /** The address of `path` (below /api/v1 unless it begins there already, as links in answers do) with `query`. */
@@ -81,7 +102,6 @@ export function urlOf(path, query = {}) {
 export const api = {
   get: (path, query, options) => request("GET", path, { query, ...options }),
   post: (path, body, options) => request("POST", path, { body, ...options }),
-  put: (path, body, options) => request("PUT", path, { body, ...options }),
   patch: (path, body, options) => request("PATCH", path, { body, ...options }),
   delete: (path, options) => request("DELETE", path, options),
 };

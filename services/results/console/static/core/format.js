@@ -3,11 +3,13 @@
 import { h } from "./vdom.js";
 
 const LOCALE = navigator.language;
+const WORDS = navigator.languages.find((each) => each.startsWith("en")) ?? "en-GB"; // as all words here are English
+const { hourCycle } = new Intl.DateTimeFormat(LOCALE, { hour: "numeric" }).resolvedOptions();
 const WHOLE = new Intl.NumberFormat(LOCALE);
-const RELATIVE = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto" });
-const DAY = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" });
-const DAY_AND_YEAR = new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short", year: "numeric" });
-const CLOCK = new Intl.DateTimeFormat(LOCALE, { hour: "2-digit", minute: "2-digit" });
+const RELATIVE = new Intl.RelativeTimeFormat(WORDS, { numeric: "auto" });
+const DAY = new Intl.DateTimeFormat(WORDS, { day: "numeric", month: "short" });
+const DAY_AND_YEAR = new Intl.DateTimeFormat(WORDS, { day: "numeric", month: "short", year: "numeric" });
+const CLOCK = new Intl.DateTimeFormat(WORDS, { hour: "2-digit", minute: "2-digit", hourCycle });
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
 
 export const NONE = "–";
@@ -40,7 +42,7 @@ export function duration(seconds) {
 }
 
 /** `now`, `3 minutes ago`, `in 2 hours`; from a week on the date. */
-export function relative(value, now = Date.now()) {
+function relative(value, now = Date.now()) {
   const seconds = (new Date(value) - now) / 1000;
   const size = Math.abs(seconds);
   if (size < 45) return seconds > 5 ? "in a moment" : "just now";
@@ -49,7 +51,7 @@ export function relative(value, now = Date.now()) {
   return RELATIVE.format(Math.round(seconds / each), unit);
 }
 
-export function day(value) {
+function day(value) {
   const date = new Date(value);
   return (date.getFullYear() === new Date().getFullYear() ? DAY : DAY_AND_YEAR).format(date);
 }
@@ -57,12 +59,19 @@ export function day(value) {
 /** A date without a time, `2026-11-22`, of nobody's zone. */
 export const calendarDay = (value) => day(`${value}T12:00`);
 
+/** The beginning of a local day, `2026-11-22`, some days later, as a moment in UTC; "" where there is none. */
+export function midnight(text, later = 0) {
+  const date = new Date(`${text}T00:00`);
+  date.setDate(date.getDate() + later);
+  return Number.isNaN(date.getTime()) ? "" : date.toISOString(); // an address may hold anything
+}
+
 export const moment = (value) => `${day(value)}, ${CLOCK.format(new Date(value))}`;
 
 /** The exact time: local, with its zone, and in UTC. */
-export function exact(value) {
+function exact(value) {
   const date = new Date(value);
-  return `${date.toLocaleString(LOCALE, { dateStyle: "full", timeStyle: "long" })}\n${date.toISOString()}`;
+  return `${date.toLocaleString(WORDS, { dateStyle: "full", timeStyle: "long", hourCycle })}\n${date.toISOString()}`;
 }
 
 /** A time as people say it (`said`: relative or moment), the exact one on hover. */

@@ -1,6 +1,9 @@
 // What a page loads: while it loads again, what was there stays to be seen; what is away is asked for again by itself.
 
 import { api } from "./api.js";
+import { number, plural } from "./format.js";
+import { keepPlace, placeOf } from "./places.js";
+import { speak } from "./spoken.js";
 
 const RETRY_SECONDS = [1, 2, 4, 8, 15];
 
@@ -44,6 +47,16 @@ export class Loading {
     this.update();
   }
 
+  /** Whether it is being asked for, or will be by itself. */
+  get isUnderWay() {
+    return this.busy || this.timer !== null;
+  }
+
+  /** Ask anew, by the clock: not before what is on its way, or waits as it was told to. */
+  async refresh() {
+    if (!this.isUnderWay) await this.load();
+  }
+
   retryLater() {
     const seconds = this.problem.retryAfter ?? RETRY_SECONDS[Math.min(this.tries, RETRY_SECONDS.length - 1)];
     this.tries += 1;
@@ -52,6 +65,7 @@ export class Loading {
 
   stop() {
     clearTimeout(this.timer);
+    this.timer = null;
     this.current?.abort();
     this.current = null;
   }
@@ -63,12 +77,16 @@ export class Listing extends Loading {
     super((signal) => this.askPage(signal), surroundings);
     this.path = path;
     this.query = query;
-    this.cursors = [null]; // of the pages up to this one
+    this.place = `list ${this.where}`;
+    this.cursors = placeOf(this.place) ?? [null]; // of the pages up to this one
   }
 
-  askPage(signal) {
-    const path = typeof this.path === "function" ? this.path() : this.path;
-    return api.get(path, { ...this.query(), cursor: this.cursors.at(-1) }, { signal });
+  get where() {
+    return typeof this.path === "function" ? this.path() : this.path;
+  }
+
+  async askPage(signal) {
+    return api.get(this.where, { ...(await this.query()), cursor: this.cursors.at(-1) }, { signal });
   }
 
   get items() {
@@ -85,19 +103,25 @@ export class Listing extends Loading {
 
   /** From the first page on: what is asked for has changed. */
   restart() {
-    this.cursors = [null];
-    return this.load();
+    return this.turnTo([null]);
   }
 
   next() {
-    if (!this.hasNext) return null;
-    this.cursors.push(this.data.next_cursor);
-    return this.load();
+    return this.hasNext ? this.turnTo([...this.cursors, this.data.next_cursor]) : null;
   }
 
   previous() {
-    if (this.isFirst) return null;
-    this.cursors.pop();
-    return this.load();
+    return this.isFirst ? null : this.turnTo(this.cursors.slice(0, -1));
+  }
+
+  async turnTo(cursors) {
+    if (this.signal.aborted) return;
+    this.cursors = cursors;
+    keepPlace({ [this.place]: cursors });
+    await this.load();
+    if (this.isUnderWay || this.problem || this.signal.aborted) return;
+    const { total } = this.data;
+    const pages = !this.isFirst || this.hasNext;
+    speak(this.items.length ? [pages && `Page ${this.cursors.length}`, plural(this.items.length, "result"), pages && typeof total === "number" && `${number(total)} in all`].filter(Boolean).join(", ") : "Nothing found");
   }
 }

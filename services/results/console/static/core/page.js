@@ -3,6 +3,9 @@
 
 import { Listing, Loading } from "./loading.js";
 
+/** Whether a session has one of these scopes. */
+export const allows = ({ scopes }, ...wanted) => ["admin", ...wanted].some((each) => scopes.includes(each));
+
 export class Page {
   constructor(params, session, redraw) {
     this.params = params;
@@ -29,32 +32,46 @@ export class Page {
     return loading;
   }
 
-  /** A list of the API, page by page, beginning now; `path` may be a function, `query()` gives filters and order. */
-  list(path, query = () => ({})) {
+  /**
+   * A list of the API, page by page, beginning now, or with `ready`, a promise; `path` may be a function, `query()` gives
+   * filters and order.
+   */
+  list(path, query = () => ({}), ready = null) {
     const listing = new Listing(path, query, this);
-    listing.load();
+    if (ready) ready.then(() => listing.refresh());
+    else listing.load();
     return listing;
   }
 
   /** Whether the session has `scope`; without it the API would answer 403. */
   may(scope) {
-    return this.session.scopes.includes(scope) || this.session.scopes.includes("admin");
+    return allows(this.session, scope);
   }
 
   /** Put filters into the address, where a reload and a colleague find them; an empty value takes one out. */
   setQuery(values) {
+    if (this.signal.aborted) return; // the address is another page's
     for (const [name, value] of Object.entries(values)) {
       this.query.delete(name);
       for (const each of [value ?? ""].flat()) if (each !== "") this.query.append(name, each);
     }
     const text = this.query.toString();
-    history.replaceState(null, "", location.pathname + (text ? `?${text}` : ""));
+    history.replaceState(history.state, "", location.pathname + (text ? `?${text}` : ""));
     this.update();
   }
 
-  /** Call `tick` every so many seconds while the tab is seen. */
+  /** Call `tick` every so many seconds while the tab is seen, and once what it promised before has ended. */
   every(seconds, tick) {
-    const timer = setInterval(() => document.hidden || tick(), seconds * 1000);
+    let isGoing = false;
+    const timer = setInterval(async () => {
+      if (document.hidden || isGoing) return;
+      isGoing = true;
+      try {
+        await tick();
+      } finally {
+        isGoing = false;
+      }
+    }, seconds * 1000);
     this.signal.addEventListener("abort", () => clearInterval(timer));
   }
 

@@ -1,5 +1,7 @@
 // Addresses and the pages behind them. A page's module comes when it is first opened.
 
+import { keepScroll } from "./places.js";
+
 const PAGES = [
   ["/imports", () => import("../pages/imports.js")],
   ["/imports/:id", () => import("../pages/import.js")],
@@ -58,12 +60,14 @@ export function onNavigation(open) {
     if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     if (!pageAt(link.pathname) && link.pathname !== "/") return;
     event.preventDefault();
-    navigate(link.pathname + link.search);
+    if (link.hash && link.href.split("#")[0] === location.href.split("#")[0]) document.getElementById(link.hash.slice(1))?.focus();
+    else navigate(link.pathname + link.search);
   });
 }
 
 /** Go to an address of the console. `replace`: without a step in the history. */
 export function navigate(address, { replace = false } = {}) {
+  keepScroll();
   history[replace ? "replaceState" : "pushState"](null, "", address);
   opened(true);
 }

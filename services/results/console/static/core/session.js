@@ -1,6 +1,7 @@
 // Who is signed in. The session's cookie is not for scripts to see; what the API tells of it is.
 
-import { api, onSessionEnd, request } from "./api.js";
+import { keep, kept } from "./kept.js";
+import { api, onSessionEnd, pageIsOf, request, startOver } from "./api.js";
 import { askToSignInAgain } from "../parts/sign_in_again.js";
 
 const others = new BroadcastChannel("penstock-session");
@@ -20,35 +21,42 @@ export async function currentSession() {
 /** A session by a token: a JWT or an API key. Throws a Problem. */
 export async function signIn(token) {
   const session = await request("POST", "/session", { body: { token: token.trim() }, session: false });
-  localStorage.setItem(MARK, "yes");
+  keep(MARK, true);
   others.postMessage("in");
   return session;
 }
 
-export const mayBeSignedIn = () => localStorage.getItem(MARK) !== null;
+export const mayBeSignedIn = () => kept(MARK, false);
 
 export async function signOut() {
   await api.delete("/session", { session: false });
-  localStorage.removeItem(MARK);
+  keep(MARK, null);
   others.postMessage("out");
   location.assign("/sign-in");
 }
 
 /** When the session is over in the middle of work, ask for a token over the page and let the work go on. */
 export function keepSignedIn(session) {
+  pageIsOf(session.tenant);
   onSessionEnd(() => {
     renewing ??= renewed(session).finally(() => (renewing = null));
     return renewing;
   });
-  others.addEventListener("message", ({ data }) => {
-    if (data === "out") location.assign("/sign-in");
+  others.addEventListener("message", async ({ data }) => {
+    if (data === "out") return location.assign("/sign-in");
+    const now = await currentSession().catch(() => null);
+    if (now) await goOnAs(now, session);
   });
 }
 
-async function renewed(before) {
-  const again = await askToSignInAgain({ signIn, elsewhere: signedInElsewhere });
-  // What is shown is another's.
-  if (again.tenant !== before.tenant) location.reload();
+/** What is shown stays right for another token of the tenant that may do the same; for any other it is shown anew. */
+async function goOnAs(now, session) {
+  if (now.tenant !== session.tenant || String(now.scopes) !== String(session.scopes)) await startOver();
+  Object.assign(session, now);
+}
+
+async function renewed(session) {
+  await goOnAs(await askToSignInAgain({ signIn, elsewhere: signedInElsewhere }), session);
 }
 
 /** Resolves with the session once another tab has signed in. */

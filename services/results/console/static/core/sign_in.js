@@ -11,8 +11,14 @@ let problem = null;
 let busy = false;
 let asked = null; // `{session, token}`: signed in already, and a link to sign in with another token
 
-export async function openSignIn() {
+export function openSignIn() {
   document.title = "Sign in · Penstock";
+  addEventListener("hashchange", () => location.hash && follow());
+  follow();
+}
+
+/** Sign in by the link that the address is, if it is one. */
+async function follow() {
   const token = location.hash.slice(1);
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
   if (!token) return draw();
@@ -40,8 +46,11 @@ async function submit(token) {
 
 /** Where to go on: an address of this console and of nobody else. */
 function nextPage() {
-  const next = new URL(new URLSearchParams(location.search).get("next") ?? "/", location.origin);
-  return next.origin === location.origin && next.pathname !== "/sign-in" ? next.pathname + next.search : "/";
+  const given = new URLSearchParams(location.search).get("next") ?? "/";
+  const next = URL.canParse(given, location.origin) ? new URL(given, location.origin) : location;
+  // A path that begins with two slashes would name a host.
+  const isOurs = next.href.startsWith(`${location.origin}/`) && !next.pathname.startsWith("//");
+  return isOurs && next.pathname !== "/sign-in" ? next.href : "/";
 }
 
 function draw() {

@@ -1,6 +1,8 @@
 // What is known of an import beside its records: times, file, dialect, receipt.
 
-import { bytes, code, copyButton, duration, facts, h, moment, number, percent, plural, time, words } from "../parts/all.js";
+import { bytes, duration, moment, number, percent, plural, time, words } from "../core/format.js";
+import { h } from "../core/vdom.js";
+import { code, copyButton, facts } from "../parts/marks.js";
 
 const SIGNS = { ",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space", ":": "colon", '"': "double quote", "'": "single quote", "\\": "backslash", "": "none" };
 const sign = (text) => SIGNS[text] ?? text;

@@ -1,12 +1,17 @@
 // The row errors of an import: by cause, and one by one.
 
-import { api, badge, dataTable, emptyState, filterBar, h, number, pager, percent, plural, shown, words } from "../parts/all.js";
+import { api } from "../core/api.js";
+import { number, percent, plural, words } from "../core/format.js";
+import { h } from "../core/vdom.js";
+import { badge } from "../parts/marks.js";
+import { emptyState, shown } from "../parts/notice.js";
+import { dataTable, filterBar, pager } from "../parts/table.js";
 import { showRecord } from "./record.js";
 
 const FILTERS = ["text", "code", "column", "status"];
 const FEW = 6;
 
-/** `reload()` and `view(import)`. `?row=` in the address opens a record. */
+/** `busy`, `reload()` and `view(import)`. `?row=` in the address opens a record. */
 export function rowErrors(page, id) {
   const values = () => Object.fromEntries(FILTERS.map((name) => [name, page.query.get(name) ?? ""]));
   const summary = page.load((signal) => api.get(`/imports/${id}/errors/summary`, {}, { signal }));
@@ -24,14 +29,14 @@ export function rowErrors(page, id) {
     opened = true;
     await showRecord(one, row, list.items.filter((error) => error.row_number === row));
     opened = false;
-    if (!page.signal.aborted) page.setQuery({ row: "" });
+    page.setQuery({ row: "" });
   }
 
   const columns = [
     { head: "Record", cell: ({ row_number: row }) => h("button", { class: "link row-link", "aria-label": `Record ${row}`, onclick: () => page.setQuery({ row: String(row) }) }, number(row)) },
     { head: "Column", cell: ({ column }) => h("span", { class: "nowrap" }, column) },
-    { head: "What is wrong", grow: true, cell: ({ message }) => h("div", { class: "brief", title: message }, message) },
-    { head: "Value", minor: true, cell: ({ value }) => value && h("code", { class: "brief", title: value }, value) },
+    { head: "What is wrong", grow: true, cell: ({ message }) => h("div", { class: "clamp", title: message }, message) },
+    { head: "Value", minor: true, cell: ({ value }) => value && h("code", { class: "clamp", title: value }, value) },
     { head: "Status", minor: true, cell: ({ status }) => badge(status, { kind: status === "fixed" ? "good" : "quiet" }) },
   ];
 
@@ -41,14 +46,17 @@ export function rowErrors(page, id) {
       "button",
       { key: `${code} ${column}`, class: "cause", "aria-pressed": String(isChosen), onclick: () => filter(isChosen ? { code: "", column: "" } : { code, column: column ?? "" }) },
       h("span", null, h("strong", null, number(count), " × ", words(code)), column && [" in ", h("code", null, column)], h("span", { class: "muted" }, ` · ${percent(share, 1)}`)),
-      h("span", { class: "brief" }, why),
+      h("span", { class: "clamp" }, why),
       hint && h("span", { class: "muted" }, hint),
-      h("span", { class: "chips" }, [...new Set(examples.map(({ value }) => value))].filter(Boolean).map((value) => h("code", { key: value, class: "brief", title: value }, value))),
+      h("span", { class: "chips" }, [...new Set(examples.map(({ value }) => value))].filter(Boolean).map((value) => h("code", { key: value, class: "clamp", title: value }, value))),
     );
   }
 
   const select = (name, all) => ({ name, label: words(name), type: "select", options: [["", "Any"], ...[...new Set(all)].filter(Boolean).map((each) => [each, name === "column" ? each : words(each)])] });
   return {
+    get busy() {
+      return summary.busy || list.busy;
+    },
     reload: () => (summary.load(), list.load()),
     view(one) {
       const row = Number(page.query.get("row"));

@@ -1,6 +1,11 @@
 // One record as it stands in the file, between its neighbours, with what is wrong with it.
 
-import { api, code, dialogFrame, facts, h, notice, number, openDialog, problemNotice, skeleton } from "../parts/all.js";
+import { api } from "../core/api.js";
+import { number } from "../core/format.js";
+import { h } from "../core/vdom.js";
+import { dialogFrame, openDialog } from "../parts/dialog.js";
+import { code, facts } from "../parts/marks.js";
+import { notice, problemNotice, skeleton } from "../parts/notice.js";
 import { cellsOf, columnsIn } from "./cells.js";
 
 const HEAD_BYTES = 65536;
@@ -18,7 +23,7 @@ function told({ status, message, hint, code: why, column, value, line_number, by
   const fixed = by && h("a", { href: `/imports/${by.import_id}` }, `record ${number(by.row_number)} of a later import`);
   return [
     notice(status === "fixed" ? "good" : "bad", message, hint),
-    facts([["Code", h("code", null, why)], ["Column", column], ["Value", value && h("code", { class: "brief", title: value }, value)], ["Line", number(line_number)], ["Byte", number(byte_offset)], ["Fixed by", fixed]]),
+    facts([["Code", h("code", null, why)], ["Column", column], ["Value", value && h("code", { class: "clamp", title: value }, value)], ["Line", number(line_number)], ["Byte", number(byte_offset)], ["Fixed by", fixed]]),
   ];
 }
 
@@ -51,7 +56,7 @@ async function read({ dialect, links, dataset, rows_processed: last }, row, sign
 function context({ names, places, records }, row, errors) {
   const isBad = (cells, place) => errors.some(({ column, value, code: why }) => (column ? (places.get(column) ?? cells.indexOf(value)) === place : why === "extra_cell" ? place >= names.length : place >= cells.length));
   const cell = ({ row: each, cells }, place) =>
-    h("td", { key: each, class: each !== row ? "muted" : isBad(cells, place) && "bad-cell" }, h("div", { class: "brief", title: cells[place] }, cells[place] ?? h("i", null, "no cell"), each === row && isBad(cells, place) && h("span", { class: "hidden" }, " (row error)")));
+    h("td", { key: each, class: each !== row ? "muted" : isBad(cells, place) && "bad-cell" }, h("div", { class: "clamp", title: cells[place] }, cells[place] ?? h("i", null, "no cell"), each === row && isBad(cells, place) && h("span", { class: "hidden" }, " (row error)")));
   return [
     h(
       "div",
@@ -64,7 +69,7 @@ function context({ names, places, records }, row, errors) {
           "table",
           { class: "compact" },
           h("thead", null, h("tr", null, h("th", { scope: "col" }, "Column"), records.map(({ row: each, line }) => h("th", { key: each, scope: "col" }, `Line ${number(line)}`)))),
-          h("tbody", null, Array.from({ length: Math.max(names.length, ...records.map(({ cells }) => cells.length)) }, (_, place) => h("tr", { key: place }, h("th", { scope: "row" }, h("div", { class: "brief", title: names[place] }, names[place] || place + 1)), records.map((each) => cell(each, place))))),
+          h("tbody", null, Array.from({ length: Math.max(names.length, ...records.map(({ cells }) => cells.length)) }, (_, place) => h("tr", { key: place }, h("th", { scope: "row" }, h("div", { class: "clamp", title: names[place] }, names[place] || place + 1)), records.map((each) => cell(each, place))))),
         ),
       ),
     ),

@@ -1,6 +1,9 @@
 // A supplier's days as a calendar: what came, and what was expected and did not.
 
-import { calendarDay, columnsOf, dataTable, daysAfter, h, plural, words } from "./kit.js";
+import { calendarDay, plural, words } from "../core/format.js";
+import { h } from "../core/vdom.js";
+import { dataTable } from "../parts/table.js";
+import { columnsOf, daysAfter } from "./kit.js";
 
 const WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const KINDS = { good: ["✓", "files came"], odd: ["!", "odd, or errors"], failed: ["×", "failed"], missing: ["○", "expected, did not come"], next: ["?", "expected next"], none: ["", "nothing expected"] };
@@ -44,4 +47,4 @@ export function calendar({ today, weeks, came, judged }) {
   ];
 }
 
-const told = (day) => day && [day.files && plural(day.files, "file"), day.rows && plural(day.rows, "row"), day.errors && plural(day.errors, "error"), ...day.reasons.map(({ reason }) => words(reason))].filter(Boolean).join(", ");
+const told = (day) => day && [day.files && plural(day.files, "file"), day.rows && plural(day.rows, "record"), day.errors && plural(day.errors, "error"), ...day.reasons.map(({ reason }) => words(reason))].filter(Boolean).join(", ");

@@ -1,6 +1,12 @@
 // What can be decided about investigations, one or many.
 
-import { api, confirm, field, h, note, plural, say, valuesOf, words } from "./kit.js";
+import { api } from "../core/api.js";
+import { plural, words } from "../core/format.js";
+import { h } from "../core/vdom.js";
+import { confirm } from "../parts/dialog.js";
+import { field, valuesOf } from "../parts/form.js";
+import { say } from "../parts/toast.js";
+import { note } from "./kit.js";
 
 // What it is called when it is done, and in which states there is nothing to do by it.
 const ACTIONS = {

@@ -1,36 +1,26 @@
 // What the pages of investigations, suppliers and jobs are made of.
 
-import { address } from "../core/router.js";
+import { api } from "../core/api.js";
 import { calendarDay, number, time, words } from "../core/format.js";
+import { address } from "../core/router.js";
 import { h } from "../core/vdom.js";
 import { field } from "../parts/form.js";
 import { badge, facts } from "../parts/marks.js";
 import { emptyState, shown, tabs } from "../parts/notice.js";
 import { dataTable, filterBar, pager } from "../parts/table.js";
-import { api } from "../core/api.js";
-
-export * from "../core/format.js";
-export * from "../core/router.js";
-export * from "../parts/chart.js";
-export * from "../parts/dialog.js";
-export * from "../parts/form.js";
-export * from "../parts/notice.js";
-export * from "../parts/table.js";
-export * from "../parts/toast.js";
-export { api, badge, h };
 
 const KINDS = { open: "quiet", passed: "good", good: "good", warn: "warn", fail: "bad" };
-const LABELS = { count: "Errors", last_good_day: "Last good file", expected_day: "Next expected", bucket: "Cadence", path: "File" };
+const LABELS = { count: "Errors", last_good_day: "Last good file", expected_day: "Next expected", bucket: "Cadence", path: "File", rows: "Records" };
 
 export const sections = () => tabs("Investigations", [["Morning", "/investigations"], ["Queue", "/investigations/queue"], ["Suppliers", "/suppliers"], ["Jobs", "/jobs"]]);
 export const queueAt = (query) => address(["investigations", "queue"], query);
 export const investigation = (id, text) => (id ? h("a", { href: address(["investigations", id]) }, text) : text);
 export const supplier = (id, name) => (id === null ? "no supplier" : h("a", { href: address(["suppliers", id]) }, name || id));
 export const daysAfter = (day, days) => new Date(Date.parse(day) + days * 86_400_000).toISOString().slice(0, 10);
-export const daysOf = async (days) => (await api.get("/investigations/trend", { days })).items.map(({ day }) => day);
+export const daysOf = async (days, signal) => (await api.get("/investigations/trend", { days }, { signal })).items.map(({ day }) => day);
 export const loaded = (page, path, query) => page.load((signal) => api.get(path, query, { signal }));
 export const section = (title, ...content) => h("section", { class: "card" }, title && h("h2", null, title), content);
-export const list = (rows) => h("ul", { class: "plain" }, rows.map((row, index) => h("li", { key: index }, row)));
+export const list = (rows) => h("ul", { class: "plain" }, rows.map((row, index) => h("li", { key: row?.key ?? index }, row)));
 export const note = (errors) => field({ name: "note", label: "Note", optional: true, maxlength: 2000, error: errors.note });
 export const date = (name, label) => ({ name, label, type: "date" });
 export const choice = (name, options, label = words(name)) => ({ name, label, type: "select", options: options.map((each) => (Array.isArray(each) ? each : [each, words(each)])) });
@@ -79,7 +69,7 @@ export const investigations = (rows, before = []) => dataTable({ caption: "Inves
 export function filtered(page, path, { filters, more = [], query = () => null, table, noun, none }) {
   const fields = () => [...filters(), ...more];
   const given = () => Object.fromEntries(fields().map(({ name }) => [name, page.query.get(name) ?? ""]));
-  const listing = page.list(path, () => ({ limit: 50, ...given(), ...query(given()) }));
+  const listing = page.list(path, async () => ({ limit: 50, ...given(), ...(await query(given())) }));
   const change = (values) => (page.setQuery(values), listing.restart());
   const clear = () => change(Object.fromEntries(fields().map(({ name }) => [name, ""])));
   const isUsed = (some) => some.some(({ name }) => given()[name]);

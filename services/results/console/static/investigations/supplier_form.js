@@ -1,6 +1,10 @@
 // To add a supplier, or to change the one at `path`.
 
-import { api, checkbox, confirm, field, plural, say, valuesOf } from "./kit.js";
+import { api } from "../core/api.js";
+import { plural } from "../core/format.js";
+import { confirm } from "../parts/dialog.js";
+import { checkbox, differing, field, valuesOf } from "../parts/form.js";
+import { say } from "../parts/toast.js";
 
 /** Resolves with the supplier. `given`: what is known of it. */
 export const supplierForm = (given, path = null) =>
@@ -16,7 +20,7 @@ export const supplierForm = (given, path = null) =>
     async act(form) {
       const { partner, enabled, ...values } = valuesOf(form);
       const body = { ...values, partner: partner || null, enabled: Boolean(enabled) };
-      const made = await (path ? api.patch(path, body) : api.post("/suppliers", body));
+      const made = await (path ? api.patch(path, differing(body, given)) : api.post("/suppliers", body));
       say(made.released ? `Added, and ${plural(made.released, "event")} that waited logged` : "Saved");
       return made;
     },

@@ -1,6 +1,12 @@
 // One delivery: what it says, and each attempt to bring it.
 
-import { address, api, facts, h, moment, pageHead, shown, time } from "../parts/all.js";
+import { api } from "../core/api.js";
+import { moment, time } from "../core/format.js";
+import { address } from "../core/router.js";
+import { h } from "../core/vdom.js";
+import { busyWhile } from "../parts/busy.js";
+import { facts } from "../parts/marks.js";
+import { pageHead, shown } from "../parts/notice.js";
 import { retry } from "../webhooks/dialogs.js";
 import { clip, exchange, isSoon, state } from "../webhooks/parts.js";
 
@@ -9,7 +15,7 @@ export function open(page) {
   const path = `/webhooks/${encodeURIComponent(id)}`;
   const both = page.load((signal) => Promise.all([path, `${path}/deliveries/${encodeURIComponent(delivery)}`].map((each) => api.get(each, {}, { signal }))));
   const reload = () => both.load();
-  page.every(2, () => both.data?.slice(1).some(isSoon) && reload());
+  page.every(2, () => both.data?.slice(1).some(isSoon) && both.refresh());
 
   const whole = ([endpoint, found]) => [
     h("section", { class: "card" }, facts([["Status", state(found)], ["webhook-id", found.webhook_id], ["Sequence", `${found.sequence}${found.test ? ", a test" : ""}`], ["Created", time(found.created_at, moment)], ["Ended", found.finished_at && time(found.finished_at, moment)]])),
@@ -17,7 +23,7 @@ export function open(page) {
   ];
   const title = () => both.data?.[1].event_type ?? "Delivery";
   const view = () => [
-    pageHead(title(), { up: [clip(both.data?.[0].url ?? "Webhook endpoint"), address(["webhooks", id])], actions: both.data && h("button", { onclick: () => retry(both.data[1], reload) }, "Retry now") }),
+    pageHead(title(), { up: [clip(both.data?.[0].url ?? "Webhook endpoint"), address(["webhooks", id])], actions: both.data && h("button", { onclick: busyWhile(() => retry(both.data[1], reload)) }, "Retry now") }),
     shown(both, whole),
   ];
   return { title, view };

@@ -1,10 +1,17 @@
 // One import: live while it runs, then what became of it.
 
-import { api, badge, confirm, h, notice, number, pageHead, plural, say, sayProblem, shown, time } from "../parts/all.js";
+import { api } from "../core/api.js";
+import { number, plural, time } from "../core/format.js";
+import { h } from "../core/vdom.js";
+import { busyWhile } from "../parts/busy.js";
+import { balanceBar } from "../parts/chart.js";
+import { confirm } from "../parts/dialog.js";
+import { badge } from "../parts/marks.js";
+import { notice, pageHead, shown } from "../parts/notice.js";
+import { say } from "../parts/toast.js";
 import { about } from "../imports/about.js";
 import { rowErrors } from "../imports/errors.js";
-import { hasEnded, liveImports, partsOf, progress } from "../imports/live.js";
-import { balanceBar } from "../parts/chart.js";
+import { hasEnded, liveImports, partsOf, progress, rowErrorsIn } from "../imports/live.js";
 import { begin, openUpload } from "../uploads/tray.js";
 
 const UP = ["Imports", "/imports"];
@@ -31,26 +38,40 @@ function askedOf({ dataset, source, corrects, options, dialect, explanation }) {
 export function open(page) {
   const { id } = page.params;
   const mayWrite = page.may("imports:write");
+  let receipt = null; // it stays as it is
+  const { now, ready } = liveImports(page, told, () => detail.load());
   const detail = page.load(async (signal) => {
+    await ready;
     const one = await api.get(`/imports/${id}`, {}, { signal });
-    return { ...one, receipt: one.status === "completed" ? await api.get(one.links.receipt, {}, { signal }) : null };
+    if (one.status === "completed") receipt ??= await api.get(one.links.receipt, {}, { signal });
+    return { ...one, receipt };
   });
+  const datasets = page.load((signal) => api.get("/datasets", {}, { signal }));
   const errors = rowErrors(page, id);
-  const now = liveImports(page, told, () => detail.load());
   let looked = 0;
 
   function told(one) {
-    // Another one's end may have corrected this one.
+    if (one.id !== id) return void (hasEnded(one) && mayCorrect(one) && correctedBy(one));
     if (hasEnded(one)) detail.load();
-    else if (one.id !== id || !one.rows_rejected || Date.now() - looked < ERRORS_EVERY_MS) return;
+    else if (!rowErrorsIn(one, datasets.data?.items) || errors.busy || Date.now() - looked < ERRORS_EVERY_MS) return;
     looked = Date.now();
+    errors.reload();
+  }
+
+  const mayCorrect = ({ dataset, dry_run: isDry, rows_processed: rows }) => detail.data?.errors_open > 0 && dataset === detail.data.dataset && !isDry && rows > 0;
+
+  /** Load anew if it corrects this one; an event does not tell. */
+  async function correctedBy(other) {
+    const { corrects } = await api.get(`/imports/${other.id}`, {}, { signal: page.signal }).catch(() => ({}));
+    if (corrects !== id && !detail.data.corrected_by.includes(corrects)) return; // nor a correction of it
+    detail.load();
     errors.reload();
   }
 
   async function order(what, said) {
     await api.post(`/uploads/${id}/${what}`);
     say(said);
-    detail.load();
+    await detail.load();
   }
 
   const cancel = ({ options, dry_run }) =>
@@ -63,7 +84,7 @@ export function open(page) {
     return [
       !hasEnded(one) && button("Cancel", () => cancel(one)),
       again && button("Upload it again", () => openUpload({ sources: [stored(one)], options: askedOf(one) }), "primary"),
-      status === "failed" && !again && button("Retry", () => order("retry", "It goes on where it stopped").catch(sayProblem), "primary"),
+      status === "failed" && !again && button("Retry", busyWhile(() => order("retry", "It goes on where it stopped")), "primary"),
       h("a", { class: "button", href: links.file, download: true }, "Original file"),
       open > 0 && h("a", { class: "button", href: links.errors_csv, download: true }, "errors.csv"),
       open > 0 && hasEnded(one) && !one.dry_run && !again && button("Upload the corrected file", () => openUpload({ corrects: one }), "primary"),
@@ -76,7 +97,7 @@ export function open(page) {
     return [
       status === "failed" && notice("bad", one.error_message ?? "The import failed", FINAL.includes(one.error_code) ? "Mend the file or raise the limit, and upload it again." : "Retry: it goes on where it stopped, and loads nothing twice."),
       status === "cancelled" && notice("warn", "This import was cancelled", `${plural(one.rows_inserted + one.rows_updated, "record")} of it had been loaded before.`),
-      dry_run && notice("info", "A dry run: nothing was loaded", "The counts say what would happen.", load),
+      dry_run && !["failed", "cancelled"].includes(status) && notice("info", "A dry run: nothing was loaded", "The counts say what would happen.", load),
       corrected > 0 && notice("good", open ? `${plural(corrected, "record")} corrected since, ${number(open)} to go` : "All of its row errors are corrected"),
       one.warnings.map(({ message }, index) => h("div", { key: index }, notice("warn", message))),
     ];
@@ -87,15 +108,21 @@ export function open(page) {
     const parts = partsOf(one);
     const sum = parts.reduce((total, { value }) => total + value, 0);
     const said = status !== "completed" ? `It ended after ${number(sum)} of ${plural(all, "record")}.` : sum === receipt?.rows_read ? `${plural(sum, "record")} read, each of them counted once: the books balance.` : `${number(receipt?.rows_read)} records read, ${number(sum)} counted: the books do not balance.`;
-    return h("section", { class: "card", "aria-label": "Balance" }, hasEnded(one) ? [balanceBar(parts, status === "completed" ? sum : all), h("p", { class: "muted" }, said)] : progress(one));
+    return h("section", { class: "card", "aria-label": "Balance" }, hasEnded(one) ? [balanceBar(parts, status === "completed" ? sum : all), h("p", { class: "muted" }, said)] : progress(one, datasets.data?.items));
+  }
+
+  // One head from the beginning on: it has the focus.
+  function head(one) {
+    if (!one) return pageHead("Import", { up: UP });
+    const lead = [one.source, one.source && " · ", h("a", { href: `/records/${one.dataset}` }, one.dataset), " · ", time(one.uploaded_at), page.may("investigations:read") && [" · ", h("a", { href: `/investigations/queue?import_id=${id}` }, "investigations")]];
+    const title = h("span", null, h("span", { class: "clamp", title: one.file_name }, one.file_name), badge(one.status), " ", one.dry_run && badge("dry run"));
+    return pageHead(title, { up: UP, lead, actions: actions(one) });
   }
 
   function content(loaded) {
     const one = now(loaded);
-    const lead = [one.source, one.source && " · ", h("a", { href: `/records/${one.dataset}` }, one.dataset), " · ", time(one.uploaded_at), page.may("investigations:read") && [" · ", h("a", { href: `/investigations/queue?import_id=${id}` }, "investigations")]];
-    const title = h("span", null, h("span", { class: "brief", title: one.file_name }, one.file_name), badge(one.status), " ", one.dry_run && badge("dry run"));
-    return [pageHead(title, { up: UP, lead, actions: actions(one) }), remarks(one), balance(one), errors.view(one), about(one, loaded.receipt)];
+    return [remarks(one), balance(one), errors.view(one), about(one, loaded.receipt)];
   }
 
-  return { title: () => detail.data?.file_name ?? "Import", view: () => [!detail.data && pageHead("Import", { up: UP }), shown(detail, content)] };
+  return { title: () => detail.data?.file_name ?? "Import", view: () => [head(detail.data && now(detail.data)), shown(detail, content)] };
 }

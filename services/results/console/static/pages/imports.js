@@ -1,27 +1,27 @@
 // The list of imports, live.
 
-import { api, badge, dataTable, emptyState, filterBar, h, pageHead, pager, plural, shown, time, words } from "../parts/all.js";
-import { hasEnded, liveImports, partsOf, progress } from "../imports/live.js";
+import { api } from "../core/api.js";
+import { midnight, plural, time, words } from "../core/format.js";
+import { h } from "../core/vdom.js";
 import { bar } from "../parts/chart.js";
+import { badge } from "../parts/marks.js";
+import { emptyState, pageHead, shown } from "../parts/notice.js";
+import { dataTable, filterBar, pager } from "../parts/table.js";
+import { hasEnded, liveImports, partsOf, progress, rowErrorsIn } from "../imports/live.js";
 import { openUpload } from "../uploads/tray.js";
 
 const FILTERS = ["file_name", "status", "dataset", "source", "from", "to"];
 const STATUSES = ["pending", "processing", "completed", "failed", "cancelled"];
 
-/** The beginning of a local day, some days later. */
-function midnight(text, later) {
-  const date = new Date(`${text}T00:00`);
-  date.setDate(date.getDate() + later);
-  return text && date.toISOString();
-}
-
 export function open(page) {
   const values = () => Object.fromEntries(FILTERS.map((name) => [name, page.query.get(name) ?? ""]));
   const asked = ({ from, to, ...same } = values()) => ({ ...same, uploaded_from: midnight(from, 0), uploaded_to: midnight(to, 1) });
-  const list = page.list("/imports", asked);
-  const datasets = page.load((signal) => api.get("/datasets", {}, { signal }));
-  const now = liveImports(page, told, () => list.load());
+  const { now, ready } = liveImports(page, told, () => list.load());
   let held = []; // new ones, while somebody's hand is over the list
+  const list = page.list("/imports", () => ((held = []), asked()), ready);
+  const datasets = page.load((signal) => api.get("/datasets", {}, { signal }));
+  // What has come while the list was asked for may be in it.
+  const news = () => held.filter(({ id }) => list.isFirst && !list.items.some((each) => each.id === id));
 
   function told(one) {
     const { file_name: name, uploaded_from: from, uploaded_to: to, ...same } = asked();
@@ -29,26 +29,25 @@ export function open(page) {
     const { data, items, isFirst } = list;
     if (!data || !isFirst || !isAsked || [...held, ...items].some(({ id }) => id === one.id) || one.uploaded_at < items[0]?.uploaded_at) return;
     held.unshift({ ...one, rows_corrected: 0 });
-    if (scrollY < 40 && !document.querySelector("main .table-frame:is(:hover, :focus-within)")) letIn();
+    if (!list.busy && scrollY < 40 && !document.querySelector("main .table-frame:is(:hover, :focus-within)")) letIn();
   }
 
   function letIn() {
-    list.data.items.unshift(...held);
+    list.data.items.unshift(...news());
     held = [];
     page.update();
   }
 
   function filter(changed) {
     page.setQuery(changed);
-    held = [];
     list.restart();
   }
 
   const upload = page.may("imports:write") && h("button", { class: "primary", onclick: () => openUpload() }, "Upload a file");
   const columns = [
-    { head: "File", grow: true, cell: ({ file_name: name, dataset, source }) => [h("span", { class: "brief", title: name }, name), h("span", { class: "muted" }, [dataset, source].filter(Boolean).join(" · "))] },
-    { head: "Status", cell: ({ status, dry_run }) => h("div", { class: "chips" }, badge(status), dry_run && badge("dry run")) },
-    { head: "Records", grow: true, cell: (one) => (hasEnded(one) ? balance(one) : progress(one)) },
+    { head: "File", grow: true, cell: ({ file_name: name, dataset, source }) => [h("span", { class: "clamp", title: name }, name), h("span", { class: "muted" }, [dataset, source].filter(Boolean).join(" · "))] },
+    { head: "Status", cell: ({ status, dry_run, ...one }) => h("div", { class: "chips" }, badge(status, { kind: isLost(one) ? "warn" : null }), dry_run && badge("dry run")) },
+    { head: "Records", grow: true, cell: (one) => (hasEnded(one) ? balance : progress)(one, datasets.data?.items) },
     { head: "Uploaded", minor: true, cell: ({ uploaded_at }) => time(uploaded_at) },
   ];
 
@@ -70,13 +69,16 @@ export function open(page) {
         values(),
         filter,
       )),
-      h("div", { role: "status" }, held.length > 0 && h("button", { onclick: letIn }, `Show ${plural(held.length, "new import")}`)),
+      h("div", { role: "status" }, news().length > 0 && h("button", { onclick: letIn }, `Show ${plural(news().length, "new import")}`)),
       shown(list, content),
     ],
   };
 }
 
-function balance(one) {
-  const errors = one.rows_rejected + one.rows_duplicate - one.rows_corrected;
+/** Whether an import has come to its end with nothing but rejected records. */
+const isLost = ({ rows_processed: read, rows_rejected: rejected }) => read > 0 && read === rejected;
+
+function balance(one, datasets) {
+  const errors = rowErrorsIn(one, datasets) - one.rows_corrected;
   return h("div", { class: "far" }, bar(partsOf(one), one.status === "completed" ? 0 : one.rows_detected), h("span", null, plural(one.rows_detected, "record"), errors > 0 && h("strong", null, ` · ${plural(errors, "row error")}`)));
 }

@@ -1,7 +1,18 @@
 // One investigation: what it is, what was done about it, what can be.
 
+import { api } from "../core/api.js";
+import { calendarDay, moment, number, plural, time, words } from "../core/format.js";
+import { Loading } from "../core/loading.js";
+import { address, navigate } from "../core/router.js";
+import { h } from "../core/vdom.js";
+import { columnChart } from "../parts/chart.js";
+import { confirm } from "../parts/dialog.js";
+import { debounced, field, valuesOf } from "../parts/form.js";
+import { badge } from "../parts/marks.js";
+import { notice, pageHead, shown } from "../parts/notice.js";
+import { pager } from "../parts/table.js";
 import { decisions } from "../investigations/decisions.js";
-import { address, api, badge, calendarDay, columnChart, confirm, debounced, factsOf, field, h, investigation, list, loaded, moment, navigate, note, notice, number, pageHead, pager, plainFacts, plural, section, show, shown, time, valuesOf, words } from "../investigations/kit.js";
+import { factsOf, investigation, list, loaded, note, plainFacts, section, show } from "../investigations/kit.js";
 
 const importOf = (links) => links?.import?.split("/").at(-1);
 
@@ -11,7 +22,7 @@ export function open(page) {
   const events = page.list(`${path}/events`, () => ({ limit: 20 }));
   const history = page.list(`${path}/history`, () => ({ limit: 20 }));
   const reload = () => Promise.all([one.load(), events.load(), history.load()]);
-  page.every(15, reload);
+  page.every(15, () => Promise.all([one, events, history].map((each) => each.refresh())));
 
   const part = (title, listing, row, noun) => section(title, shown(listing, ({ items }) => [list(items.map(row)), pager(listing, noun)]));
   const view = (it) => [
@@ -65,21 +76,21 @@ const option = (type, name, { id, summary, detail, supplier, count }) =>
   h("label", { key: id, class: "row" }, h("input", { type, name, value: id }), h("span", { class: "grow clamp" }, summary || detail, h("span", { class: "muted" }, ` ${supplier ?? ""}`)), number(count));
 
 function merge({ id: own }, path) {
-  let found = [];
-  const look = async (dialog, text) => {
-    found = (await api.get("/investigations", { text, limit: 8, order: "-last_seen" })).items.filter(({ id }) => id !== own);
-    dialog.update();
-  };
-  const typed = debounced(look);
+  let text = "";
+  let found = null;
+  const look = debounced(() => found.load());
   return confirm({
     title: "Merge into another investigation",
     text: "Its errors become the other one's. A split takes it back.",
     action: "Merge",
-    body: (errors, dialog) => [
-      field({ name: "text", label: "Find the other one", type: "search", ref: () => void look(dialog, ""), oninput: ({ target }) => typed(dialog, target.value), error: errors.into && "Choose one." }),
-      found.map((each) => option("radio", "into", each)),
-      note(errors),
-    ],
+    body: (errors, dialog) => {
+      found ??= new Loading((signal) => api.get("/investigations", { text, limit: 8, order: "-last_seen" }, { signal }), dialog);
+      return [
+        field({ name: "text", label: "Find the other one", type: "search", ref: () => void found.load(), oninput: ({ target }) => ((text = target.value), look()), error: errors.into && "Choose one." }),
+        shown(found, ({ items }) => items.filter(({ id }) => id !== own).map((each) => option("radio", "into", each)), 3),
+        note(errors),
+      ];
+    },
     act: (form) => api.post(`${path}/merge`, { into: valuesOf(form).into, note: valuesOf(form).note || null }),
   });
 }

@@ -1,7 +1,10 @@
 // The queue of investigations: filtered, selected, decided about.
 
+import { midnight, number, plural, words } from "../core/format.js";
+import { h } from "../core/vdom.js";
+import { pageHead } from "../parts/notice.js";
 import { decisions } from "../investigations/decisions.js";
-import { choice, date, filtered, h, investigations, loaded, number, pageHead, plural, queueAt, sections, words } from "../investigations/kit.js";
+import { choice, date, filtered, investigations, loaded, queueAt, sections } from "../investigations/kit.js";
 
 const ORDERS = [["", "Newest first"], ["-last_seen", "Last error"], ["-count", "Most errors"], ["-severity", "Severity"]];
 const MORE = [...["supplier", "reason", "stage"].map((name) => ({ name, label: words(name) })), date("since", "Last error since"), date("until", "Last error before"), { name: "import_id", label: "Import" }];
@@ -23,7 +26,7 @@ export function open(page) {
     noun: "investigations",
     filters: () => [{ name: "text", label: "Search", type: "search", placeholder: "In the summary" }, choice("state", [["", "To do"], ...states(), "all"]), choice("severity", [["", "Any"], "critical", "error", "warning", "info"]), choice("order", ORDERS)],
     more: MORE,
-    query: ({ state, order }) => ({ state: state === "all" ? "" : state || "open,reopened", order: order || "-opened_at" }),
+    query: ({ state, order, since, until }) => ({ state: state === "all" ? "" : state || "open,reopened", order: order || "-opened_at", since: midnight(since), until: midnight(until) }),
     table: (rows) => (page.may("investigations:write") ? [h("label", { class: "row all" }, box(rows), "Select all on this page"), investigations(rows, [{ head: h("span", { class: "hidden" }, "Select"), cell: (row) => box([row], `Select ${row.summary.slice(0, 90)}`) }])] : investigations(rows)),
     none: { title: "Nothing to do", text: "No error waits for anybody. Imports report theirs here; pipelines do so with penstock log-event.", action: h("a", { class: "button", href: queueAt({ state: "all" }) }, "Show all investigations") },
   });
@@ -35,14 +38,14 @@ export function open(page) {
 
   // Nothing moves below a hand: rows in use stay where they are, and what is new waits.
   page.every(15, async () => {
-    const { data, busy } = queue;
-    const fresh = data && !busy && (await queue.askPage(page.signal).catch(() => null));
+    const { data, isUnderWay } = queue;
+    const fresh = data && !isUnderWay && (await queue.askPage(page.signal).catch(() => null));
     if (!fresh || queue.busy || queue.data !== data) return;
     const found = new Map(fresh.items.map((each) => [each.id, each]));
     const isHeld = selected.size || document.querySelector("table:is(:hover, :focus-within)");
     unseen = isHeld ? fresh.items.filter(({ id }) => !data.items.some((each) => each.id === id)).length : 0;
     queue.data = isHeld ? { ...data, items: data.items.map((each) => found.get(each.id) ?? each) } : fresh;
-    counts.load();
+    counts.refresh();
   });
 
   const view = () => {

@@ -1,6 +1,15 @@
 // One job: its runs by date, and a run by hand.
 
-import { api, calendarDay, choice, columnsOf, confirm, dataTable, date, daysOf, duration, field, filtered, h, pageHead, plainFacts, say, time, valuesOf, words } from "../investigations/kit.js";
+import { api } from "../core/api.js";
+import { calendarDay, duration, time, words } from "../core/format.js";
+import { h } from "../core/vdom.js";
+import { busyWhile } from "../parts/busy.js";
+import { confirm } from "../parts/dialog.js";
+import { field, valuesOf } from "../parts/form.js";
+import { pageHead } from "../parts/notice.js";
+import { dataTable } from "../parts/table.js";
+import { say } from "../parts/toast.js";
+import { choice, columnsOf, date, daysOf, filtered, plainFacts } from "../investigations/kit.js";
 
 const isOver = ({ status }) => !["pending", "running"].includes(status);
 const COLUMNS = [
@@ -21,24 +30,24 @@ export function open(page) {
     none: { title: "It has not run yet", text: "It runs by itself when it is due, and by hand for any day that is over." },
   });
   page.every(1, async () => {
-    if (runs.busy || (!asked.size && runs.items.every(isOver))) return;
+    if (runs.isUnderWay || (!asked.size && runs.items.every(isOver))) return;
     await runs.load();
     for (const run of runs.items.filter(isOver)) if (asked.delete(run.date)) say(`${name} for ${calendarDay(run.date)}: ${run.status}`, { kind: run.error ? "bad" : "good", hint: run.error });
   });
 
   const start = async () => {
-    const [day] = await daysOf(2);
     const run = await confirm({
       title: `Run: ${name}`,
       action: "Run",
-      body: (errors) => field({ name: "date", label: "For which day", type: "date", value: day, max: day, error: errors.date, hint: "A day that is over. What was done before is not done twice." }),
+      load: (signal) => daysOf(2, signal),
+      body: (errors, dialog, [day]) => field({ name: "date", label: "For which day", type: "date", value: day, max: day, error: errors.date, hint: "A day that is over. What was done before is not done twice." }),
       act: (form) => api.post(path, valuesOf(form)),
     });
     if (!run) return;
     asked.add(run.date);
     runs.restart();
   };
-  const actions = page.may("investigations:admin") && h("button", { class: "primary", onclick: start }, "Run …");
+  const actions = page.may("investigations:admin") && h("button", { class: "primary", onclick: busyWhile(start) }, "Run …");
   return { title: name, view: () => [pageHead(name, { up: ["Jobs", "/jobs"], actions }), runs.view()] };
 }
 

@@ -1,6 +1,12 @@
 // What is done once a day.
 
-import { address, badge, calendarDay, columnsOf, dataTable, h, loaded, moment, pageHead, sections, shown, time, words } from "../investigations/kit.js";
+import { calendarDay, moment, time, words } from "../core/format.js";
+import { address } from "../core/router.js";
+import { h } from "../core/vdom.js";
+import { badge } from "../parts/marks.js";
+import { pageHead, shown } from "../parts/notice.js";
+import { dataTable } from "../parts/table.js";
+import { columnsOf, loaded, sections } from "../investigations/kit.js";
 
 const COLUMNS = [
   { head: "Job", cell: ({ name }) => words(name) },
@@ -11,7 +17,7 @@ const COLUMNS = [
 
 export function open(page) {
   const jobs = loaded(page, "/jobs");
-  page.every(10, () => jobs.load());
+  page.every(10, () => jobs.refresh());
   const table = ({ items }) => dataTable({ caption: "Jobs", rows: items, key: ({ name }) => name, link: ({ name }) => address(["jobs", name]), columns: COLUMNS });
   return { title: "Jobs", view: () => [pageHead("Jobs", { lead: "What Penstock does by itself once a day, and what came of it." }), sections(), shown(jobs, table)] };
 }

@@ -1,6 +1,13 @@
 // What failed, at a glance: is anything wrong, and what first?
 
-import { address, api, calendarDay, columnChart, date, daysAfter, emptyState, filterBar, h, investigation, investigations, list, notice, number, pageHead, plural, queueAt, section, sections, shown, supplier, words } from "../investigations/kit.js";
+import { api } from "../core/api.js";
+import { calendarDay, number, plural, words } from "../core/format.js";
+import { address } from "../core/router.js";
+import { h } from "../core/vdom.js";
+import { columnChart } from "../parts/chart.js";
+import { emptyState, notice, pageHead, shown } from "../parts/notice.js";
+import { filterBar } from "../parts/table.js";
+import { date, daysAfter, investigation, investigations, list, queueAt, section, sections, supplier } from "../investigations/kit.js";
 
 const BUCKETS = { consistent: "files come regularly", inconsistent: "files come irregularly", new: "too few files to tell", dead: "no good file for weeks" };
 const suppliersAt = (found, day) => address(["suppliers"], { found, day });
@@ -22,7 +29,7 @@ export function open(page) {
     ]);
     return { ...overview, counts, day, trend, worst, failures, buckets, reasons, senders: suppliers };
   });
-  page.every(60, () => all.load());
+  page.every(60, () => all.refresh());
 
   const view = (it) => {
     const { day, yesterday } = it;

@@ -3,6 +3,7 @@
 import { h } from "../core/vdom.js";
 import { api, urlOf } from "../core/api.js";
 import { moment, plural, time, words } from "../core/format.js";
+import { busyWhile } from "../parts/busy.js";
 import { confirm } from "../parts/dialog.js";
 import { toggle } from "../parts/form.js";
 import { icon } from "../parts/icons.js";
@@ -40,7 +41,7 @@ export function open(page) {
     page.setQuery({ record: id });
     await openRecord({ page, dataset, id, editing: editing(dataset), changed: (record) => put(id, record) }).catch(sayProblem);
     isOpen = false;
-    if (!page.signal.aborted) page.setQuery({ record: "" });
+    page.setQuery({ record: "" });
   }
 
   /** Show what has become of a record. */
@@ -62,20 +63,20 @@ export function open(page) {
   }
 
   async function deleteAll(title) {
-    const { total } = await api.get(path, { limit: 1, total: "exact" }).catch(() => ({}));
-    const text = `${total === undefined ? "All records" : plural(total, "record")} will be gone for good, whatever the filters show. Imports and receipts stay.`;
+    const load = (signal) => api.get(path, { limit: 1, total: "exact" }, { signal }).catch(() => ({}));
+    const body = (errors, dialog, { total }) => h("p", null, `${total === undefined ? "All records" : plural(total, "record")} will be gone for good, whatever the filters show. Imports and receipts stay.`);
     const act = async () => {
       const { deleted } = await edited(api.delete(path, { query: { confirm: name } }));
       say(`${plural(deleted, "record")} deleted`);
     };
-    if (await confirm({ title: `Delete all ${title}?`, text, typed: name, danger: true, action: "Delete all", act })) listing.restart();
+    if (await confirm({ title: `Delete all ${title}?`, load, body, typed: name, danger: true, action: "Delete all", act })) listing.restart();
   }
 
   function cell(dataset, column, record) {
     const { name: field, title, type } = column;
     const value = record[field];
     if (type === "boolean" && editing(dataset) && isEdited(column)) return toggle({ label: `${title}: ${nameOf(dataset, record)}`, on: value, onchange: (on) => flip(record, { [field]: on }) });
-    const text = h("div", { class: "cut", title: type === "string" ? value : null }, shownValue(type, value));
+    const text = h("div", { class: "clamp", title: type === "string" ? value : null }, shownValue(type, value));
     if (column !== dataset.fields[0]) return text;
     const onclick = (event) => {
       if (event.metaKey || event.ctrlKey) return;
@@ -90,7 +91,7 @@ export function open(page) {
     const hidden = page.query.getAll("hide");
     const columns = [
       ...dataset.fields.filter((column) => !hidden.includes(column.name)).map((column) => ({ head: column.title, sort: column.name, num: isNumber(column.type), cell: (record) => cell(dataset, column, record) })),
-      { head: "From", cell: ({ import_id: from, row_number: row }) => (from ? h("a", { class: "nowrap", href: `/imports/${from}?row=${row}` }, `Row ${row}`) : "An edit") },
+      { head: "From", cell: ({ import_id: from, row_number: row }) => (from ? h("a", { class: "nowrap", href: `/imports/${from}?row=${row}` }, `Record ${row}`) : "An edit") },
       { head: "Updated", sort: "updated_at", cell: (record) => time(record.updated_at, moment) },
     ];
     return h("div", { class: "records" }, dataTable({ caption: dataset.title, columns, rows: listing.items, order, onOrder: (sort) => change({ sort }) }));
@@ -123,13 +124,13 @@ export function open(page) {
         actions: [
           file("csv"),
           file("ndjson"),
-          editing(dataset) && [h("button", { onclick: () => deleteAll(title) }, icon("bin"), "Delete all …"), h("button", { class: "primary", onclick: () => openOne(dataset, null) }, icon("plus"), `New ${dataset.noun}`)],
+          editing(dataset) && [h("button", { onclick: busyWhile(() => deleteAll(title)) }, icon("bin"), "Delete all …"), h("button", { class: "primary", onclick: () => openOne(dataset, null) }, icon("plus"), `New ${dataset.noun.replaceAll("-", " ")}`)],
         ],
       }),
       filterBar(dataset.search ? [search] : [], asked(), change, [button, dataset.fields.length > 5 && chooser(dataset)]),
       form,
       chips,
-      shown(listing, ({ items, total }) => (items.length ? [table(dataset), pager(listing, items.length > 1 ? title : dataset.noun, total > COUNTED)] : empty(title)), 10),
+      shown(listing, ({ items, total }) => (items.length ? [table(dataset), pager(listing, title, total > COUNTED)] : empty(title)), 10),
     ];
   }
 

@@ -1,8 +1,15 @@
 // One supplier: when its files come, what is odd about them, and its errors.
 
+import { api } from "../core/api.js";
+import { calendarDay, number, words } from "../core/format.js";
+import { navigate } from "../core/router.js";
+import { h } from "../core/vdom.js";
+import { confirm } from "../parts/dialog.js";
+import { pageHead, shown } from "../parts/notice.js";
+import { dataTable } from "../parts/table.js";
 import { calendar } from "../investigations/calendar.js";
+import { choice, columnsOf, date, daysOf, factsOf, filtered, investigation, investigations, list, loaded, plainFacts, queueAt, section, show } from "../investigations/kit.js";
 import { supplierForm } from "../investigations/supplier_form.js";
-import { api, calendarDay, choice, columnsOf, confirm, dataTable, date, daysOf, factsOf, filtered, h, investigation, investigations, list, loaded, navigate, number, pageHead, plainFacts, queueAt, section, show, shown, words } from "../investigations/kit.js";
 
 const WEEKS = 26;
 
@@ -11,7 +18,7 @@ export function open(page) {
   const path = `/suppliers/${encodeURIComponent(id)}`;
   const one = loaded(page, path);
   const days = page.load(async (signal) => {
-    const all = await daysOf(WEEKS * 7);
+    const all = await daysOf(WEEKS * 7, signal);
     const [came, judged] = await Promise.all([api.get(`${path}/days`, { since: all[0], until: all.at(-1) }, { signal }), api.get("/analyses", { supplier: id, limit: 200 }, { signal })]);
     return { today: all.at(-1), weeks: WEEKS, came: came.items, judged: judged.items };
   });
@@ -23,7 +30,7 @@ export function open(page) {
     query: () => ({ limit: 12 }),
     none: { title: "No file has come yet", text: "Files are its imports, and those that pipelines name in events." },
   });
-  page.every(60, () => [one, days, errors, files].map((each) => each.load()));
+  page.every(60, () => [one, days, errors, files].map((each) => each.refresh()));
 
   const remove = async () => {
     const text = "Its files, errors and investigations stay, and are its own again once it is added again. Until then its events wait.";

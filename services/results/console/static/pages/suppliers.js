@@ -1,7 +1,16 @@
 // Who sends files: the list, those of a kind, one more, many from a CSV file.
 
+import { api } from "../core/api.js";
+import { number, plural, words } from "../core/format.js";
+import { address, navigate } from "../core/router.js";
+import { h } from "../core/vdom.js";
+import { confirm } from "../parts/dialog.js";
+import { field } from "../parts/form.js";
+import { notice, pageHead } from "../parts/notice.js";
+import { dataTable } from "../parts/table.js";
+import { say, sayProblem } from "../parts/toast.js";
+import { choice, columnsOf, date, daysOf, filtered, list, loaded, sections, supplier } from "../investigations/kit.js";
 import { supplierForm } from "../investigations/supplier_form.js";
-import { address, api, choice, columnsOf, confirm, dataTable, date, field, filtered, h, list, loaded, navigate, notice, number, pageHead, plural, say, sayProblem, sections, supplier, words } from "../investigations/kit.js";
 
 const FOUND = [["", "All"], ["state:fail", "Failed"], ["state:warn", "Odd"], ["finding:late", "Late"], ...["consistent", "inconsistent", "new", "dead"].map((each) => [`bucket:${each}`, words(each)])];
 const NAME = { head: "Supplier", grow: true, cell: ({ id, supplier: also = id, name }) => [supplier(also, name), h("div", { class: "muted clamp" }, also)] };
@@ -15,7 +24,7 @@ export function open(page) {
   const suppliers = filtered(page, () => (found() ? "/analyses" : "/suppliers"), {
     noun: "suppliers",
     filters: () => [choice("found", FOUND, "Last analysis"), ...(found() ? [date("day", "Of day")] : [{ name: "q", label: "Search", type: "search" }, { name: "partner", label: "Partner" }, choice("enabled", [["", "Any"], ["true", "Yes"], ["false", "No"]], "Files expected")])],
-    query: () => ({ found: "", ...(found() ? Object.fromEntries([found().split(":")]) : { day: new Date().toLocaleDateString("sv") }) }),
+    query: async () => ({ found: "", ...(found() ? Object.fromEntries([found().split(":")]) : { day: (await daysOf(1))[0] }) }),
     table: (rows) => dataTable({ caption: "Suppliers", rows, key: ({ id, supplier: also }) => id ?? also, columns: found() ? OF_ANALYSES : OF_ALL }),
     none: { title: "No supplier is known yet", text: "An import adds its source as a supplier. You can also add one by hand, or many from a CSV file." },
   });

@@ -21,7 +21,7 @@ export function open(page) {
   const health = page.load((signal) => Promise.all(SERVICES.map((name) => healthOf(name, signal))));
   const system = isAdmin && page.load((signal) => api.get("/system", {}, { signal }));
   const keys = isAdmin && apiKeys(page);
-  page.every(5, () => [health, system].forEach((each) => each && !each.busy && each.load()));
+  page.every(5, () => [health, system].forEach((each) => each && each.refresh()));
 
   const queues = ({ version, database_version: database, transport, queues: rows, outbox, detail }) => [
     facts([["Version", version], ["PostgreSQL", database], ["Transport", transport], ["Outbox", `${plural(outbox.waiting, "message")}${outbox.waiting ? `, oldest ${duration(outbox.oldest_seconds)}` : ""}`]]),

@@ -1,6 +1,15 @@
 // One webhook endpoint: how it does, and what it was sent.
 
-import { address, api, confirm, dataTable, emptyState, facts, filterBar, h, icon, moment, navigate, pageHead, pager, sayProblem, shown, time } from "../parts/all.js";
+import { api } from "../core/api.js";
+import { moment, time } from "../core/format.js";
+import { address, navigate } from "../core/router.js";
+import { h } from "../core/vdom.js";
+import { busyWhile } from "../parts/busy.js";
+import { confirm } from "../parts/dialog.js";
+import { icon } from "../parts/icons.js";
+import { facts } from "../parts/marks.js";
+import { emptyState, pageHead, shown } from "../parts/notice.js";
+import { dataTable, filterBar, pager } from "../parts/table.js";
 import { asMoment, choices, editWebhook, options, replay, retry, sendTest, showSecret } from "../webhooks/dialogs.js";
 import { answer, clip, isSoon, named, onOff, small, standing, state } from "../webhooks/parts.js";
 
@@ -11,21 +20,22 @@ export function open(page) {
   const list = page.list(`${path}/deliveries`, () => ({ ...filters(), since: asMoment(page.query.get("since")), until: asMoment(page.query.get("until")), total: "estimate" }));
   const offered = page.load(choices);
   const reload = () => [endpoint, list].forEach((each) => each.load());
-  page.every(2, () => list.items.some(isSoon) && reload());
-  page.every(10, reload);
+  const refresh = () => [endpoint, list].forEach((each) => each.refresh());
+  page.every(2, () => list.items.some(isSoon) && refresh());
+  page.every(10, refresh);
 
   const remove = async () => {
     const text = "Its deliveries go with it, and what is pending is never sent.";
     if (await confirm({ title: "Delete this webhook endpoint?", text, action: "Delete", danger: true, act: () => api.delete(path) })) navigate("/webhooks");
   };
-  const button = (label, act, props) => h("button", { onclick: () => act(endpoint.data).catch(sayProblem).finally(reload), ...props }, label);
+  const button = (label, act, props) => h("button", { onclick: busyWhile(() => act(endpoint.data).finally(reload)), ...props }, label);
   const columns = [
     { head: "Event type", cell: ({ event_type, sequence, test }) => [event_type, small(`#${sequence}${test ? ", a test" : ""}`)] },
     { head: "Status", cell: state },
     { head: "Last answer", minor: true, cell: ({ last_attempt }) => answer(last_attempt) },
     { head: "Attempts", num: true, minor: true, cell: ({ attempts_made }) => attempts_made },
     { head: "Created", minor: true, sort: "asc", cell: ({ created_at }) => time(created_at) },
-    { head: h("span", { class: "hidden" }, "Retry"), minor: true, cell: (delivery) => delivery.status !== "succeeded" && h("button", { class: "link", "aria-label": `Retry #${delivery.sequence}`, onclick: () => retry(delivery, reload) }, "Retry") },
+    { head: h("span", { class: "hidden" }, "Retry"), minor: true, cell: (delivery) => delivery.status !== "succeeded" && h("button", { class: "link", "aria-label": `Retry #${delivery.sequence}`, onclick: busyWhile(() => retry(delivery, reload)) }, "Retry") },
   ];
   const filter = (change) => (page.setQuery(change), list.restart());
   const deliveries = ({ items }) =>

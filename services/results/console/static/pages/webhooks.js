@@ -1,6 +1,10 @@
 // The webhook endpoints, and how they do.
 
-import { address, dataTable, emptyState, filterBar, h, navigate, pageHead, pager, sayProblem, shown } from "../parts/all.js";
+import { address, navigate } from "../core/router.js";
+import { h } from "../core/vdom.js";
+import { busyWhile } from "../parts/busy.js";
+import { emptyState, pageHead, shown } from "../parts/notice.js";
+import { dataTable, filterBar, pager } from "../parts/table.js";
 import { choices, editWebhook, options, sendTest, showSecret } from "../webhooks/dialogs.js";
 import { clip, named, onOff, small, standing } from "../webhooks/parts.js";
 
@@ -8,7 +12,7 @@ export function open(page) {
   const filters = () => Object.fromEntries(page.query);
   const list = page.list("/webhooks", filters);
   const offered = page.load(choices);
-  page.every(10, () => list.load());
+  page.every(10, () => list.refresh());
 
   const add = async () => {
     const made = await editWebhook();
@@ -16,7 +20,7 @@ export function open(page) {
     if (await showSecret(made, true)) await sendTest(made);
     navigate(address(["webhooks", made.id]));
   };
-  const button = page.may("webhooks:admin") && h("button", { class: "primary", onclick: () => add().catch(sayProblem) }, "Add webhook endpoint");
+  const button = page.may("webhooks:admin") && h("button", { class: "primary", onclick: busyWhile(add) }, "Add webhook endpoint");
   const columns = [
     { head: "Endpoint", grow: true, cell: ({ url, description }) => [clip(url), small(description)] },
     { head: "Event types", minor: true, cell: ({ event_types, datasets }) => [named(event_types), datasets && small("of ", datasets.join(", "))] },

@@ -3,6 +3,8 @@
 import { h } from "../core/vdom.js";
 import { number, percent } from "../core/format.js";
 
+const NARROW = matchMedia("(width < 780px)");
+
 /** A bar of parts that make a whole: `{name, label, value}`, of which `name` is the colour's (`.part-…`). */
 export function bar(parts, whole = 0) {
   const all = Math.max(whole, parts.reduce((total, { value }) => total + value, 0), 1);
@@ -42,11 +44,11 @@ export function balanceBar(parts, whole = null) {
  * What it shows can be opened as a table.
  */
 export function columnChart({ caption, points, series, height = 150 }) {
-  const width = 720;
+  const width = NARROW.matches ? 360 : 720; // it is shown as wide as there is room, its text with it
   const floor = height - 22;
   const most = niceMost(Math.max(1, ...points.map(({ values }) => series.reduce((sum, [name]) => sum + (values[name] ?? 0), 0))));
   const step = (width - 44) / Math.max(points.length, 1);
-  const every = Math.ceil(points.length / 8);
+  const every = Math.ceil(points.length / (width / 90));
   const y = (value) => floor - (value / most) * (floor - 8);
   return h(
     "figure",

@@ -1,15 +1,22 @@
 // Dialogs over the page. The browser keeps the focus inside, closes them with Escape and gives the focus back.
 
+import { Loading } from "../core/loading.js";
 import { h, render } from "../core/vdom.js";
 import { icon } from "./icons.js";
 import { fieldErrors } from "./form.js";
-import { problemNotice } from "./notice.js";
+import { problemNotice, shown } from "./notice.js";
+import { raiseToasts } from "./toast.js";
 
+const open = new Set();
 let number = 0;
+
+/** Close all dialogs that may be left: their page is no longer there. */
+export const closeDialogs = () => open.forEach((dialog) => dialog.closable && !dialog.busy && dialog.close());
 
 /**
  * Open a dialog; resolves with what it was closed with, undefined where it was left. `build(dialog)` returns its view,
- * a function to nodes; `dialog` has `update()`, `close(result)` and `signal`, which aborts at its end.
+ * a function to nodes; `dialog` has `update()`, `close(result)` and `signal`, which aborts at its end; while its `busy` is
+ * true it cannot be left, nor ever where it is not `closable`.
  */
 export function openDialog(build, { wide = false, closable = true } = {}) {
   return new Promise((resolve) => {
@@ -23,32 +30,48 @@ export function openDialog(build, { wide = false, closable = true } = {}) {
     const dialog = {
       id,
       closable,
+      busy: false,
+      isOver: false,
       signal: ending.signal,
       update() {
         if (drawing || ending.signal.aborted) return;
         drawing = true;
         queueMicrotask(() => {
           drawing = false;
-          if (!ending.signal.aborted) render(element, view());
+          if (!ending.signal.aborted) draw();
         });
       },
+      focus() {
+        (element.querySelector("[autofocus]") ?? element.querySelector(".dialog-body :is(input, select, textarea)") ?? element.querySelector(".dialog-foot button"))?.focus();
+      },
       close(value) {
+        dialog.isOver = true;
         result = value;
         element.close();
       },
     };
-    element.addEventListener("cancel", (event) => closable || event.preventDefault());
+    const stays = () => !dialog.isOver && (!dialog.closable || dialog.busy);
+    element.addEventListener("cancel", (event) => stays() && event.preventDefault());
     element.addEventListener("close", () => {
+      if (stays()) return element.showModal(); // a browser lets itself be asked to stay only so often
       ending.abort();
       render(element);
       element.remove();
+      open.delete(dialog);
+      raiseToasts();
       resolve(result);
     });
     const view = build(dialog);
+    const draw = () => {
+      render(element, view());
+      element.closedBy = stays() ? "none" : "closerequest";
+    };
     document.documentElement.append(element);
-    render(element, view());
+    draw();
     element.showModal();
-    (element.querySelector("[autofocus]") ?? element.querySelector(".dialog-body :is(input, select, textarea)") ?? element.querySelector("footer button"))?.focus();
+    open.add(dialog);
+    raiseToasts();
+    dialog.focus();
   });
 }
 
@@ -56,13 +79,13 @@ export function openDialog(build, { wide = false, closable = true } = {}) {
 export function dialogFrame(dialog, { title, body, actions = [], onsubmit = null }) {
   const parts = [
     h(
-      "header",
-      null,
+      "div",
+      { class: "dialog-head" },
       h("h2", { id: dialog.id }, title),
-      dialog.closable && h("button", { type: "button", class: "quiet icon-only", "aria-label": "Close", onclick: () => dialog.close() }, icon("close")),
+      dialog.closable && h("button", { type: "button", class: "quiet icon-only", "aria-label": "Close", disabled: dialog.busy, onclick: () => dialog.close() }, icon("close")),
     ),
     h("div", { class: "dialog-body" }, body),
-    h("footer", null, actions),
+    h("div", { class: "dialog-foot" }, actions),
   ];
   if (!onsubmit) return h("div", { class: "dialog-frame" }, parts);
   const submit = (event) => {
@@ -75,18 +98,27 @@ export function dialogFrame(dialog, { title, body, actions = [], onsubmit = null
 /**
  * Ask before something is done; `act(form)` does it, and what it throws is shown in the dialog. Resolves with what it gave,
  * else true, once it is done; where it gives false the dialog stays. `typed`: a word to be typed first. `body`: further
- * nodes, or `body(errors, dialog)` to nodes, which show what is wrong with which field. `ready()`: whether it can be done.
+ * nodes, or `body(errors, dialog, data)` to nodes, which show what is wrong with which field. `ready()`: whether it can be
+ * done. `load(signal)`: what the body waits for, its `data`. `leave`: the button that leaves it; null: it must be answered.
+ * `dialog.forget()` takes away what was wrong.
  */
-export function confirm({ title, text = null, action, danger = false, typed = null, body = null, act = async () => {}, ready = () => true, leave = "Cancel", wide = false }) {
+export function confirm({ title, text = null, action, danger = false, typed = null, body = null, act = async () => {}, ready = () => true, load = null, leave = "Cancel", wide = false }) {
   return openDialog((dialog) => {
-    let busy = false;
     let problem = null;
     let word = "";
     let isAtFields = false;
-    const isReady = () => !busy && (typed === null || word === typed) && ready();
+    dialog.forget = () => (problem = null);
+    const loadAndFocus = async (signal) => {
+      const data = await load(signal);
+      setTimeout(() => signal.aborted || dialog.focus()); // its first field, once it is drawn
+      return data;
+    };
+    const loading = load && new Loading(loadAndFocus, dialog);
+    loading?.load();
+    const isReady = () => !dialog.busy && (!loading || loading.data !== null) && (typed === null || word === typed) && ready();
     const onsubmit = async (form) => {
       if (!isReady()) return;
-      [busy, problem] = [true, null];
+      [dialog.busy, problem] = [true, null];
       dialog.update();
       try {
         const done = await act(form);
@@ -95,9 +127,9 @@ export function confirm({ title, text = null, action, danger = false, typed = nu
         problem = error;
         isAtFields = Object.keys(fieldErrors(error)).some((name) => form.elements.namedItem(name));
       }
-      busy = false;
+      dialog.busy = false;
       dialog.update();
-      queueMicrotask(() => form.querySelector("[aria-invalid]")?.focus());
+      queueMicrotask(() => (form.querySelector("[aria-invalid]") ?? form.querySelector(".dialog-foot button:last-child")).focus());
     };
     return () => {
       const errors = typeof body === "function" ? fieldErrors(problem) : {};
@@ -107,7 +139,7 @@ export function confirm({ title, text = null, action, danger = false, typed = nu
         body: [
           problem && !isAtFields && problemNotice(problem),
           text && h("p", null, text),
-          typeof body === "function" ? body(errors, dialog) : body,
+          loading ? shown(loading, (data) => body(errors, dialog, data), 4) : typeof body === "function" ? body(errors, dialog) : body,
           typed !== null && h(
             "div",
             { class: "field" },
@@ -116,10 +148,10 @@ export function confirm({ title, text = null, action, danger = false, typed = nu
           ),
         ],
         actions: [
-          h("button", { type: "button", onclick: () => dialog.close() }, leave),
-          h("button", { class: danger ? "danger" : "primary", disabled: !isReady() }, busy ? "One moment …" : typeof action === "function" ? action() : action),
+          leave && h("button", { type: "button", disabled: dialog.busy, onclick: () => dialog.close() }, leave),
+          h("button", { class: danger ? "danger" : "primary", disabled: !isReady() }, dialog.busy ? "One moment …" : typeof action === "function" ? action() : action),
         ],
       });
     };
-  }, { wide });
+  }, { wide, closable: leave !== null });
 }

@@ -66,6 +66,11 @@ export function fieldErrors(problem) {
   return found;
 }
 
+/** What of `values` is not as in `given`; an array is a set. */
+export const differing = (values, given) => Object.fromEntries(Object.entries(values).filter(([name, value]) => comparable(value) !== comparable(given[name])));
+
+const comparable = (value) => JSON.stringify(Array.isArray(value) ? value.toSorted() : (value ?? null));
+
 /** Call `act` once nothing has called for `ms`, for what follows typing. */
 export function debounced(act, ms = 250) {
   let timer = null;

@@ -6,10 +6,10 @@ import { icon } from "./icons.js";
 import { say } from "./toast.js";
 
 const KINDS = {
-  good: ["completed", "delivered", "succeeded", "ok", "healthy", "active", "resolved", "on_time", "done", "enabled"],
-  busy: ["processing", "sending", "running", "acknowledged", "in_progress", "receiving", "checking"],
-  bad: ["failed", "exhausted", "dead", "unavailable", "critical", "error", "open", "missed", "late", "failing", "refused"],
-  warn: ["warning", "retrying", "reopened", "degraded", "partial", "waiting_again", "paused"],
+  good: ["completed", "succeeded", "ok", "healthy", "active", "resolved"],
+  busy: ["processing", "sending", "running", "acknowledged"],
+  bad: ["failed", "dead", "unavailable", "critical", "error", "open", "failing"],
+  warn: ["warning", "reopened"],
 };
 const KIND_OF = new Map(Object.entries(KINDS).flatMap(([kind, names]) => names.map((name) => [name, kind])));
 

@@ -39,11 +39,11 @@ export function notice(kind, title, text = null, action = null) {
   );
 }
 
-/** What happened and what to do, from a Problem; `retry` is called by the button to try again. */
-export function problemNotice(problem, retry = null) {
+/** What happened and what to do, from a Problem; `retry` is called by the button to try again. `again`: said of what may pass. */
+export function problemNotice(problem, retry = null, again = "Try again in a moment.") {
   const button = retry && h("button", { onclick: retry }, icon("retry"), "Try again");
   if (!problem.code) return notice("bad", "Something went wrong in this page", String(problem), button);
-  const hint = problem.hint || (problem.isAway ? "It is tried again by itself." : null);
+  const hint = problem.hint || (problem.isAway ? again : null);
   return notice("bad", problem.message, hint, button);
 }
 
@@ -58,8 +58,6 @@ export function skeleton(lines = 6) {
 
 /** What `view(data)` gives once `loading` has data; before that a skeleton; with a notice where the last try failed. */
 export function shown(loading, view, lines = 6) {
-  if (loading.data === null) {
-    return loading.problem ? problemNotice(loading.problem, () => loading.load()) : skeleton(lines);
-  }
-  return [loading.problem && problemNotice(loading.problem, () => loading.load()), view(loading.data)];
+  const problem = loading.problem && problemNotice(loading.problem, () => loading.load(), "It is tried again by itself.");
+  return loading.data === null ? problem ?? skeleton(lines) : [problem, view(loading.data)];
 }

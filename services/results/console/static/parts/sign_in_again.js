@@ -29,7 +29,7 @@ export function askToSignInAgain({ signIn, elsewhere }) {
           onsubmit,
           body: [
             problem && problemNotice(problem),
-            h("p", null, "Sign in again; what you were doing is still here and goes on."),
+            h("p", null, "Sign in again, and what you were doing goes on; for another tenant the page begins anew."),
             field({ name: "token", id: "token-again", label: "API key or token", type: "password", required: true, autocomplete: "current-password", autofocus: true }),
           ],
           actions: [h("button", { class: "primary", disabled: busy }, busy ? "Signing in …" : "Sign in")],

@@ -11,7 +11,7 @@ import { debounced } from "./form.js";
  * `order`: the present one (`name` or `-name`), `onOrder(order)`. `link(row)`: where a row leads; the first column is it.
  */
 export function dataTable({ caption, columns, rows, key = (row) => row.id, order = "", onOrder = null, link = null, rowClass = () => null }) {
-  return h(
+  const frame = h(
     "div",
     { class: "table-frame", role: "region", "aria-label": caption, tabindex: 0 },
     h(
@@ -32,6 +32,14 @@ export function dataTable({ caption, columns, rows, key = (row) => row.id, order
       ),
     ),
   );
+  return onOrder ? [orderField(columns, order, onOrder), frame] : frame;
+}
+
+/** A phone has no heads to sort by. */
+function orderField(columns, order, onOrder) {
+  const options = columns.filter(({ sort }) => sort).flatMap(({ head, sort }) => [[sort, `${head}, ascending`], [`-${sort}`, `${head}, descending`]]);
+  const option = ([value, text]) => h("option", { key: value, value, selected: value === order }, text);
+  return h("label", { class: "order" }, "Order", h("select", { onchange: ({ target }) => onOrder(target.value) }, options.map(option)));
 }
 
 const classOf = ({ num, minor, grow }) => [num && "num", minor && "minor", grow && "grow"];
@@ -66,9 +74,21 @@ export function pager(listing, noun = "items", about = false) {
     "div",
     { class: "pager" },
     h("span", { class: "muted grow" }, `Page ${listing.cursors.length}`, data.total === null || data.total === undefined ? null : ` · ${about ? "about " : ""}${counted(data.total, noun)} in all`),
-    h("button", { disabled: listing.isFirst || listing.busy, onclick: () => listing.previous() }, icon("left"), "Previous"),
-    h("button", { disabled: !listing.hasNext || listing.busy, onclick: () => listing.next() }, "Next", icon("right")),
+    pageButton(listing, !listing.isFirst, () => listing.previous(), icon("left"), "Previous"),
+    pageButton(listing, listing.hasNext, () => listing.next(), "Next", icon("right")),
   );
+}
+
+// Not `disabled`, which would take the focus away.
+function pageButton(listing, isThere, turn, ...content) {
+  const isOn = isThere && !listing.busy;
+  const onclick = async ({ currentTarget }) => {
+    if (!isOn) return;
+    await turn();
+    const table = currentTarget?.closest(".pager")?.previousElementSibling;
+    if (table?.getBoundingClientRect().top < 0) table.scrollIntoView();
+  };
+  return h("button", { "aria-disabled": isOn ? null : "true", onclick }, content);
 }
 
 /**
@@ -88,12 +108,12 @@ const typed = new Map(); // of each filter that is typed into, its debounced cha
 
 function filterField({ name, label, type = "text", options = [], ...more }, value, onchange) {
   const id = `filter-${name}`;
-  if (!typed.has(id)) typed.set(id, { later: debounced((text) => typed.get(id).now(text)) });
-  typed.get(id).now = (text) => onchange({ [name]: text });
+  if (!typed.has(id)) typed.set(id, debounced((change, text) => change({ [name]: text })));
   const isTyped = type === "search" || type === "text";
+  const heard = ({ target }) => (isTyped ? typed.get(id)(onchange, target.value.trim()) : onchange({ [name]: target.value.trim() }));
   const control =
     type === "select"
       ? h("select", { id, onchange: (event) => onchange({ [name]: event.target.value }) }, options.map(([each, text]) => h("option", { key: each, value: each, selected: each === value }, text)))
-      : h("input", { id, type, ...more, value, [isTyped ? "oninput" : "onchange"]: (event) => (isTyped ? typed.get(id).later : typed.get(id).now)(event.target.value.trim()) });
+      : h("input", { id, type, ...more, value, [isTyped ? "oninput" : "onchange"]: heard });
   return h("div", { class: ["filter", type], key: id }, h("label", { for: id }, label), control);
 }

@@ -1,17 +1,14 @@
-// Light or dark: as the system has it, unless chosen here.
+// Light or dark: as the system has it, unless chosen here; theme.js applies it to a page that comes.
+
+import { keep, kept } from "../core/kept.js";
 
 const ORDER = ["system", "light", "dark"];
 const KEY = "penstock-theme";
 
-export const theme = () => (ORDER.includes(localStorage.getItem(KEY)) ? localStorage.getItem(KEY) : "system");
-
-export function applyTheme() {
-  document.documentElement.dataset.theme = theme();
-}
+export const theme = () => (ORDER.includes(kept(KEY)) ? kept(KEY) : "system");
 
 /** The next of system, light, dark; returns it. */
 export function nextTheme() {
-  localStorage.setItem(KEY, ORDER[(ORDER.indexOf(theme()) + 1) % ORDER.length]);
-  applyTheme();
-  return theme();
+  keep(KEY, ORDER[(ORDER.indexOf(theme()) + 1) % ORDER.length]);
+  return (document.documentElement.dataset.theme = theme());
 }

@@ -1,5 +1,6 @@
 // Short messages at the edge of the window, read out by screen readers. What went wrong stays until it is put away.
 
+import { LATER_MS, topmost } from "../core/spoken.js";
 import { h, render } from "../core/vdom.js";
 import { icon } from "./icons.js";
 
@@ -13,7 +14,8 @@ export function say(text, { kind = "good", hint = "", action = null } = {}) {
   const id = (last += 1);
   messages = [...messages.filter((each) => each.text !== text), { id, text, kind, hint, action }].slice(-4);
   if (kind !== "bad") setTimeout(() => putAway(id), SECONDS * 1000);
-  draw();
+  raise();
+  setTimeout(draw, LATER_MS);
 }
 
 /** Say what a Problem is and what to do about it. */
@@ -27,19 +29,22 @@ function putAway(id) {
   draw();
 }
 
-function draw() {
+/** A dialog was opened, or closed: messages are over, and in, the topmost one. */
+export const raiseToasts = () => region && raise();
+
+function raise() {
   if (!region) {
     region = document.createElement("div");
     region.className = "toasts";
     region.setAttribute("role", "status");
     region.setAttribute("popover", "manual");
-    document.documentElement.append(region);
   }
-  render(region, messages.map(toast));
-  // In the top layer, anew each time: over a dialog that was opened since.
-  if (region.matches(":popover-open")) region.hidePopover();
-  if (messages.length) region.showPopover();
+  if (region.matches(":popover-open") && region.parentNode === topmost()) return;
+  topmost().append(region);
+  region.showPopover();
 }
+
+const draw = () => render(region, messages.map(toast));
 
 function toast({ id, text, kind, hint, action }) {
   return h(

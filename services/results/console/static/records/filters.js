@@ -1,5 +1,6 @@
 // Filters by the columns of a dataset: those in the address, and a form for one more.
 
+import { midnight } from "../core/format.js";
 import { h } from "../core/vdom.js";
 import { field } from "../parts/form.js";
 import { icon } from "../parts/icons.js";
@@ -10,7 +11,8 @@ const RANGE = [IS, ["__gte", "from"], ["__lte", "up to"], ["__gt", "above"], ["_
 const ANY = ["__in", "is one of"];
 const EMPTY = ["__isnull", "is empty"];
 const TEXT = [["__contains", "contains"], ["__prefix", "begins with"], IS, ANY];
-const CONDITIONS = { string: TEXT, boolean: [IS], datetime: RANGE, uuid: [IS, ANY] };
+const DAYS = [["__gte", "from"], ["__lt", "up to"]]; // a moment by its local day
+const CONDITIONS = { string: TEXT, boolean: [IS], datetime: DAYS, uuid: [IS, ANY] };
 const OF_EVERY = [["import_id", "Import", "uuid"], ["created_at", "Created", "datetime"], ["updated_at", "Updated", "datetime"]];
 
 /** What may be asked of records: `{parameter, column, said}`. */
@@ -38,7 +40,7 @@ export function filters(page, change) {
       const value = event.target.elements.value.value.trim();
       if (!value) return;
       choose(null);
-      change({ [parameter]: value });
+      change({ [parameter]: column.type === "datetime" && !parameter.endsWith(EMPTY[0]) ? midnight(value, daysLater(parameter)) : value });
       document.querySelector("#add-filter").focus();
     };
     const select = (label, value, options) => field({ name: label, label, type: "select", value, options, onchange: ({ target }) => choose(target.value) });
@@ -55,7 +57,7 @@ export function filters(page, change) {
 
   function chip(all, [name, value]) {
     const { column, said } = all.find((each) => each.parameter === name) ?? { column: { title: name }, said: "is" };
-    const text = `${column.title} ${said} ${{ true: "yes", false: "no" }[value] ?? value}`;
+    const text = `${column.title} ${said} ${{ true: "yes", false: "no" }[value] ?? dayOf(name, value)}`;
     return h("button", { key: name, class: "chip", title: `Take out: ${text}`, onclick: () => change({ [name]: "" }) }, h("span", null, text), icon("close"));
   }
 
@@ -67,6 +69,17 @@ export function filters(page, change) {
       chips: h("div", { class: "chips", role: "group", "aria-label": "Filters" }, given.map((each) => chip(all, each))),
     };
   };
+}
+
+const daysLater = (parameter) => (parameter.endsWith("__lt") ? 1 : 0); // up to the end of a day is before the next
+
+/** The local day of a moment that was asked for by it; another value as it is. */
+function dayOf(parameter, value) {
+  const date = new Date(/T.*Z$/.test(value) ? value : NaN);
+  if (Number.isNaN(date.getTime())) return value;
+  date.setDate(date.getDate() - daysLater(parameter));
+  const day = date.toLocaleDateString("sv");
+  return midnight(day, daysLater(parameter)) === value ? day : value;
 }
 
 function inputOf(type, parameter) {

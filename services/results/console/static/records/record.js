@@ -87,7 +87,7 @@ export async function openRecord({ page, dataset, id, editing, changed }) {
       now && notice("warn", `Somebody has changed this ${noun} meanwhile`, "What is new stands below its field.", h("button", { type: "button", onclick: take }, "Take the new")),
       editing ? columns.map((column) => control(column, base?.record, dataset, errors[column.name])) : facts(dataset.fields.map(({ name, title, type }) => [title, shownValue(type, base.record[name])])),
       base && origin(base.record),
-      raw && [h("h3", null, "The row as it came"), code(raw, "The row as it came")],
+      raw && [h("h3", null, "The record as it came"), code(raw, "The record as it came")],
       base && editing && h("div", null, h("button", { type: "button", onclick: remove }, icon("bin"), `Delete this ${noun} …`)),
     ];
   }
@@ -105,7 +105,7 @@ async function read(path) {
 }
 
 function origin({ import_id: from, row_number: row, created_at: created, updated_at: updated }) {
-  const link = from ? h("a", { href: `/imports/${from}?row=${row}` }, `Row ${row} of a file`) : "An edit";
+  const link = from ? h("a", { href: `/imports/${from}?row=${row}` }, `Record ${row} of a file`) : "An edit";
   return facts([["Came from", link], ["Created", time(created, moment)], ["Updated", time(updated, moment)]]);
 }
 

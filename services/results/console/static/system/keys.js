@@ -13,7 +13,7 @@ import { say } from "../parts/toast.js";
 
 const SCOPES = {
   "imports:write": "upload files; cancel and retry imports",
-  "imports:read": "imports, row errors, original files, receipts, datasets",
+  "imports:read": "imports, row errors, original files, receipts",
   "records:read": "records",
   "records:write": "create, change and delete records",
   "webhooks:admin": "webhook endpoints and deliveries",
@@ -32,7 +32,7 @@ export function apiKeys(page) {
     if (!made) return;
     keys.restart();
     const key = h("div", { class: "row" }, h("code", { class: "grow" }, made.key), copyButton(made.key, "Copy the key"));
-    await confirm({ title: made.name, body: [notice("warn", "Copy the key now", "It is shown only here, and cannot be had again."), key], action: "I have it", leave: "Close" });
+    await confirm({ title: made.name, body: [notice("warn", "Copy the key now", "It is shown only here, and cannot be had again."), key], action: "I have it", leave: null });
   }
 
   async function revoke({ id, name }) {

@@ -1,8 +1,9 @@
 // One upload by tus 1.0 (tus.io): whatever happens, it goes on where the server says that it stands.
 
 import { api, Problem, request, unreachable } from "../core/api.js";
+import { keep, kept } from "../core/kept.js";
 
-const KEPT = "penstock-uploads"; // in localStorage, by fingerprint: the addresses of unfinished uploads
+const KEPT = "penstock-uploads"; // by fingerprint: the addresses of unfinished uploads
 const MOST_KEPT = 20;
 const TUS = { "Tus-Resumable": "1.0.0" };
 const [LEAST_PIECE, MOST_PIECE] = [2 ** 18, 2 ** 24]; // a piece is as large as goes in about a second, so that progress is seen
@@ -12,21 +13,21 @@ const RETRY_SECONDS = [1, 2, 4, 8, 15, 30];
 const UNREADABLE = { detail: "The file has changed since it was chosen, or cannot be read.", hint: "Choose it again." };
 const PASSING = [404, 408, 410, 429, 460]; // 404 and 410: it has expired, and is begun anew
 
-const kept = () => JSON.parse(localStorage.getItem(KEPT) ?? "{}");
-
-function keep({ print }, url) {
-  const { [print]: before, ...others } = kept();
+/** Keep where the upload is, should the page be loaded anew; without `url`: no longer. */
+function remember({ print }, url) {
+  const { [print]: before, ...others } = kept(KEPT, {});
   const all = Object.entries(url ? { ...others, [print]: url } : others).slice(-MOST_KEPT);
-  localStorage.setItem(KEPT, JSON.stringify(Object.fromEntries(all)));
+  keep(KEPT, Object.fromEntries(all));
 }
 
 /**
  * `source`: `{name, size, modified, slice(from, to)}`; `options`: fields of the API. `state`: queued, sending, waiting (for
- * the connection, or a limit), checking, paused, accepted, refused. One that was begun before knows its `url`.
+ * the connection, or a limit), checking, paused, leaving (being cancelled), accepted, refused. One that was begun before
+ * knows its `url`.
  */
 export function newUpload(tenant, source, options) {
   const print = JSON.stringify([tenant, source.name, source.size, source.modified, Object.entries(options).sort()]);
-  return { print, source, options, url: kept()[print], state: "queued", offset: 0 };
+  return { print, source, options, url: kept(KEPT, {})[print], state: "queued", offset: 0 };
 }
 
 /** Send until it is an import, or refused, or `upload.ending` aborts. `changed()` is called with each change. */
@@ -38,14 +39,14 @@ export async function send(upload, changed) {
     to("sending");
     try {
       upload.id = await sent(upload, to, signal);
-      keep(upload);
+      remember(upload);
       return to("accepted");
     } catch (error) {
       if (signal.aborted) return null;
       const problem = error instanceof Problem ? error : unreachable(); // such as a reload of the page
       if ([404, 410].includes(problem.status)) upload.url = null;
       else if (problem.status && problem.status < 500 && !PASSING.includes(problem.status) && problem.code !== "upload_offset_conflict") {
-        keep(upload);
+        remember(upload);
         return to("refused", problem);
       }
       if (upload.offset > offset) tries = 0;
@@ -57,10 +58,19 @@ export async function send(upload, changed) {
   }
 }
 
-/** Have the server throw away what it has of it. */
-export function remove(upload) {
-  keep(upload);
-  if (upload.url) api.delete(upload.url, { headers: TUS }).catch(() => {}); // it expires by itself
+/** Have the server throw away what it has of it; gives the id of the import where it has become one before. */
+export async function remove(upload) {
+  remember(upload);
+  for (; upload.url; await rest(1)) {
+    try {
+      const { state, id } = await api.get(upload.url);
+      if (state === "accepted") return id;
+      if (state !== "checking") return await api.delete(upload.url, { headers: TUS });
+    } catch (problem) {
+      if (!problem.isAway && problem.code !== "upload_in_use") return null; // it has gone, or expires by itself
+    }
+  }
+  return null;
 }
 
 async function sent(upload, to, signal) {
@@ -72,7 +82,7 @@ async function sent(upload, to, signal) {
   for (;;) {
     const offset = (upload.offset = Number(headers.get("Upload-Offset")));
     upload.speed = ((offset - first) / (Date.now() - began)) * 1000;
-    keep(upload, upload.url);
+    remember(upload, upload.url);
     if (headers.has("Penstock-Import")) return headers.get("Penstock-Import").split("/").at(-1);
     if (offset >= source.size) break;
     const body = await source.slice(offset, offset + Math.max(piece, Math.ceil(source.size / MOST_PIECES)));
@@ -99,10 +109,10 @@ async function create(upload, signal) {
   return answer;
 }
 
-/** Some seconds, or less: until the browser is online again, or `signal` aborts. */
+/** Some seconds, or less: until the browser is online again, or `signal`, if there is one, aborts. */
 const rest = (seconds, signal) =>
   new Promise((resolve) => {
     setTimeout(resolve, seconds * 1000);
     addEventListener("online", resolve, { once: true, signal });
-    signal.addEventListener("abort", resolve);
+    signal?.addEventListener("abort", resolve);
   });

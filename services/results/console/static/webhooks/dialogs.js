@@ -1,43 +1,51 @@
 // Dialogs of webhooks: add and edit, secret, test, replay.
 
-import { api, checkbox, code, confirm, copyButton, field, h, moment, plural, say, sayProblem, time, valuesOf } from "../parts/all.js";
+import { api } from "../core/api.js";
+import { moment, plural, time } from "../core/format.js";
+import { h } from "../core/vdom.js";
+import { confirm } from "../parts/dialog.js";
+import { checkbox, differing, field, valuesOf } from "../parts/form.js";
+import { code, copyButton } from "../parts/marks.js";
+import { say, sayProblem } from "../parts/toast.js";
 import { exchange, named, pairs } from "./parts.js";
 
 /** The datasets' names; the event types, each family behind its wildcard. */
-export async function choices() {
-  const { items } = await api.get("/datasets").catch(() => ({ items: [] }));
+export async function choices(signal) {
+  const { items } = await api.get("/datasets", {}, { signal });
   const records = items.map(({ noun }) => [noun, "created", "updated", "deleted"]);
   const families = [["import", "completed", "failed", "cancelled"], ...records, ["investigation", "opened", "reopened", "resolved"], ["endpoint", "failing", "disabled"]];
   return { datasets: items.map(({ name }) => name), types: families.flatMap(([name, ...whats]) => ["*", ...whats].map((what) => `${name}.${what}`)) };
 }
 
 export const options = (values) => values.map((value) => [value, value || "All"]);
-export const asLocal = (time) => new Date(time).toLocaleString("sv").slice(0, 16).replace(" ", "T");
+const asLocal = (time) => new Date(time).toLocaleString("sv").slice(0, 16).replace(" ", "T");
 export const asMoment = (local) => local && new Date(local).toISOString();
 
 const boxes = (name, legend, values, chosen, error) =>
   h("fieldset", null, h("legend", null, legend), h("div", { class: "boxes" }, [...new Set([...values, ...chosen])].map((value) => checkbox({ id: `${name}-${value}`, name, value, label: named([value]), checked: chosen.includes(value) }))), error && h("p", { class: "failure", role: "alert" }, error));
 
 /** Resolves with the endpoint once it is saved; `given`: as it is, if it is there yet. */
-export async function editWebhook(given) {
-  const { types, datasets } = await choices();
+export function editWebhook(given) {
   const { url, description, event_types = ["import.*"], headers = {}, rate_limit, signature } = given ?? {};
   const act = (form) => {
     const values = valuesOf(form);
-    const patch = Object.fromEntries(Object.keys(headers).map((name) => [name, null]));
+    const named = Object.fromEntries(Object.keys(headers).map((name) => [name, null]));
     for (const line of values.headers.split("\n").filter(Boolean)) {
       const [name, ...value] = line.split(":");
-      patch[name.trim()] = value.join(":").trim();
+      named[name.trim()] = value.join(":").trim();
     }
-    const body = { ...values, description: values.description || null, event_types: values.event_types ?? [], datasets: values.datasets ?? null, headers: patch, rate_limit: values.rate_limit ? Number(values.rate_limit) : null };
-    return given ? api.patch(given.links.self, body) : api.post("/webhooks", body);
+    const body = { ...values, description: values.description || null, event_types: values.event_types ?? [], datasets: values.datasets ?? null, headers: differing(named, headers), rate_limit: values.rate_limit ? Number(values.rate_limit) : null };
+    if (!given) return api.post("/webhooks", body);
+    const { headers: changed, ...rest } = body;
+    return api.patch(given.links.self, { ...differing(rest, given), ...(Object.keys(changed).length && { headers: changed }) });
   };
   return confirm({
     title: given ? "Edit webhook endpoint" : "Add webhook endpoint",
     action: given ? "Save" : "Add",
     wide: true,
+    load: choices,
     act,
-    body: (errors) => {
+    body: (errors, dialog, { types, datasets }) => {
       const text = (name, label, more) => field({ name, label, error: errors[name], ...more });
       return [
         text("url", "URL", { value: url, placeholder: "https://example.com/webhooks" }),
@@ -59,8 +67,8 @@ export async function editWebhook(given) {
 const secretLine = (text) => h("div", { class: "row", key: text }, h("code", { class: "grow" }, text), copyButton(text));
 
 /** Show the secret; of a new endpoint resolves with true where a test is wanted, of another lets it be rotated. */
-export async function showSecret({ links, public_key }, isNew) {
-  let keys = await api.get(links.secret);
+export function showSecret({ links, public_key }, isNew) {
+  let keys = null;
   let rotating = false;
   const act = async (form) => {
     if (isNew) return true;
@@ -72,6 +80,7 @@ export async function showSecret({ links, public_key }, isNew) {
     title: isNew ? "Webhook endpoint added" : "Signing secret",
     leave: "Close",
     action: () => (isNew ? "Send a test" : rotating ? "Rotate now" : "Rotate"),
+    load: async (signal) => (keys = await api.get(links.secret, {}, { signal })),
     act,
     body: () => [
       secretLine(keys.secret),
@@ -85,28 +94,27 @@ export async function showSecret({ links, public_key }, isNew) {
 }
 
 /** Send an example, and show what goes out and comes back. */
-export async function sendTest(endpoint) {
-  const types = (await choices()).types.filter((type) => !type.endsWith("*"));
+export function sendTest(endpoint) {
   let delivery = null;
   return confirm({
     title: "Send a test",
     leave: "Close",
     action: "Send",
     wide: true,
+    load: choices,
     act: async (form) => {
       delivery = await api.post(endpoint.links.test, valuesOf(form));
       return false;
     },
-    body: () => [
-      field({ name: "event_type", label: "Event type", type: "select", options: options(["webhook.test", ...types]), hint: "An example, sent once, even while the endpoint is off." }),
+    body: (errors, dialog, { types }) => [
+      field({ name: "event_type", label: "Event type", type: "select", options: options(["webhook.test", ...types.filter((type) => !type.endsWith("*"))]), hint: "An example, sent once, even while the endpoint is off." }),
       h("div", { role: "status" }, delivery && exchange(endpoint, delivery)),
     ],
   });
 }
 
 /** Ask what to send again, with its count; resolves once it is on its way. */
-export async function replay({ links, health }, since) {
-  const { types } = await choices();
+export function replay({ links, health }, since) {
   let count = null;
   let last = null;
   const send = (form, dry_run) => {
@@ -118,8 +126,9 @@ export async function replay({ links, health }, since) {
     text: "They are sent again at once and in order, each with the webhook-id it had.",
     action: () => `Send ${count ?? "…"} again`,
     ready: () => count > 0,
+    load: choices,
     act: async (form) => say(`${plural((await send(form)).count, "delivery is", "deliveries are")} on the way`),
-    body: (_, dialog) => {
+    body: (errors, dialog, { types }) => {
       const recount = async (form) => {
         const asked = (last = {});
         count = null;
@@ -141,11 +150,6 @@ export async function replay({ links, health }, since) {
 
 /** Attempt a delivery now, tell what came of it, and `reload()`. */
 export async function retry({ links }, reload) {
-  try {
-    const { status, last_attempt: last } = await api.post(links.retry);
-    say(`The attempt ${status}: ${last?.response_status ?? last?.error}`, { kind: status === "succeeded" ? "good" : "info" });
-  } catch (problem) {
-    sayProblem(problem);
-  }
-  reload();
+  const { status, last_attempt: last } = await api.post(links.retry).finally(reload);
+  say(`The attempt ${status}: ${last?.response_status ?? last?.error}`, { kind: status === "succeeded" ? "good" : "info" });
 }

@@ -1,12 +1,17 @@
 // How webhook endpoints and deliveries stand, and what goes out and comes back.
 
-import { api, badge, code, copyButton, h, moment, NONE, plural, say, sayProblem, time, toggle } from "../parts/all.js";
+import { api } from "../core/api.js";
+import { moment, NONE, plural, time } from "../core/format.js";
+import { h } from "../core/vdom.js";
+import { toggle } from "../parts/form.js";
+import { badge, code, copyButton } from "../parts/marks.js";
+import { say, sayProblem } from "../parts/toast.js";
 
 const WHY = { gone: "it answered 410 Gone", failing: "nothing but failures for 5 days", paused: "somebody switched it off" };
 
 export const named = (types) => types.map((type) => (type === "*" ? "Everything" : type)).join(", ");
-export const clip = (text) => text && h("span", { class: "clip", title: text }, text);
-export const small = (...nodes) => h("span", { class: "said" }, nodes);
+export const clip = (text) => text && h("span", { class: "clamp", title: text }, text);
+export const small = (...nodes) => h("span", { class: "clamp muted" }, nodes);
 
 const ahead = (said, next) => (new Date(next) > Date.now() ? [said, time(next)] : null);
 
