@@ -102,5 +102,9 @@ async def test_whoever_is_no_admin_sees_what_can_be_seen(windows, tenant):
         assert await axe(page) == []
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         await screenshot(page, f"system-{scheme}")
-        await page.get_by_role("main").get_by_role("link", name="records").click()
-        await expect(page.get_by_role("heading", name="Stock codes")).to_be_visible()
+        books = page.get_by_role("main").locator("section").filter(has_text="Books")
+        await books.get_by_text("4 columns").click()
+        await expect(books.get_by_role("table", name="Columns of Books")).to_contain_text("publication_year")
+        template = await books.get_by_role("link", name="Template CSV").get_attribute("href")
+        assert (await page.request.get(template)).ok
+        assert await axe(page) == []

@@ -7,6 +7,7 @@ import { icon } from "../parts/icons.js";
 import { badge, facts } from "../parts/marks.js";
 import { notice, pageHead, shown } from "../parts/notice.js";
 import { dataTable } from "../parts/table.js";
+import { columnsOf, templateOf } from "../records/declared.js";
 import { apiKeys } from "../system/keys.js";
 
 const SERVICES = ["upload", "processor", "results", "notifier"];
@@ -21,6 +22,7 @@ export function open(page) {
   const health = page.load((signal) => Promise.all(SERVICES.map((name) => healthOf(name, signal))));
   const system = isAdmin && page.load((signal) => api.get("/system", {}, { signal }));
   const keys = isAdmin && apiKeys(page);
+  const datasets = page.load((signal) => api.get("/datasets", {}, { signal }));
   page.every(5, () => [health, system].forEach((each) => each && each.refresh()));
 
   const queues = ({ version, database_version: database, transport, queues: rows, outbox, detail }) => [
@@ -35,9 +37,15 @@ export function open(page) {
       pageHead("System", { lead: "Looked at anew every 5 seconds." }),
       shown(health, (all) => h("div", { class: "two" }, all.map((each) => service(each, system.data))), 4),
       isAdmin ? [h("h2", null, "Queues"), shown(system, queues, 7), keys()] : notice("info", "Queues and API keys need the scope admin"),
-      h("p", null, "The datasets, with their columns and a template CSV of each: ", h("a", { href: "/records" }, "records")),
+      h("h2", null, "Datasets"),
+      shown(datasets, ({ items }) => h("div", { class: "two" }, items.map(declared)), 4),
     ],
   };
+}
+
+function declared(dataset) {
+  const { name, title } = dataset;
+  return h("section", { class: "card", key: name }, h("div", { class: "card-head" }, h("h3", { class: "grow" }, h("a", { href: `/records/${name}` }, title)), templateOf(name)), columnsOf(dataset));
 }
 
 /** What a service says of itself; of one that is away, why. */
