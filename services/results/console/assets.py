@@ -24,8 +24,8 @@ MEDIA_TYPES = {
 _VERSION_MARK = b"{version}"
 _PRELOAD_MARK = b"<!-- modules -->"
 _ENTRY = "main.js"
-# `import … from "./x.js"`, and `import "./x.js"`; what a page is imported by, when it is opened, is a call.
-_IMPORT = re.compile(rb'^(?:import|export)\b[^;"]*"(\.[^"]+)"', re.MULTILINE)
+# `import {…} from "./x.js"`, `export … from`, and `import "./x.js"`; what a page is imported by, when it is opened, is a call.
+_IMPORT = re.compile(rb'^(?:import|export)(?:[\w\s{},*$]*\bfrom)? "(\.[^"]+)"', re.MULTILINE)
 
 
 @dataclass(frozen=True)
