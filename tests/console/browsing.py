@@ -121,6 +121,11 @@ async def axe(page: Page, **options: Any) -> list[str]:
     ]
 
 
+async def fits(page: Page) -> bool:
+    """Whether the page is no wider than its window."""
+    return bool(await page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
 async def screenshot(page: Page, name: str) -> None:
     """Save the whole page as `name`.png in the folder PENSTOCK_SCREENSHOTS, if that is set."""
     if folder := os.environ.get(SCREENSHOTS):

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from penstock.registry import NAMES
+from shared.contracts.scopes import Scope
 from tests.e2e.stack import ROOT, Stack, free_port, token
 
 GATEWAY = "gateway"
@@ -53,6 +54,10 @@ class Tenant:
         path = self.folder / name
         path.write_text(text)
         return path
+
+    def token_for(self, *scopes: Scope) -> str:
+        """A token that may do no more than these."""
+        return token(self.name, *scopes)
 
     async def imported(self, name: str, text: str, dataset: str, **options: str) -> dict[str, Any]:
         """The import of a file with this text, once it has ended."""

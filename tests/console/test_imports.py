@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.console.browsing import arrived, axe, screenshot
+from tests.console.browsing import arrived, axe, fits, screenshot
 from tests.console.origin import Tenant
 
 EVIL = "<img src=x onerror=window.pwned=1>"
@@ -36,10 +36,6 @@ def errors(page: Page) -> Locator:
 async def books_of(tenant: Tenant) -> list[str]:
     rows = await tenant.api.rows("SELECT title FROM data.books WHERE tenant = $1 ORDER BY title", tenant.name)
     return [row["title"] for row in rows]
-
-
-async def fits(page: Page) -> bool:
-    return bool(await page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
 async def test_the_list_shows_what_comes_without_a_reload_and_filters_it(page, tenant):

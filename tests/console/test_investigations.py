@@ -6,8 +6,7 @@ from datetime import timedelta
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from shared.platform.auth import create_jwt
-from tests.console.browsing import axe, screenshot
+from tests.console.browsing import axe, fits, screenshot
 from tests.console.origin import Tenant
 from tests.console.pipelines import (
     MARKUP,
@@ -18,7 +17,7 @@ from tests.console.pipelines import (
     log,
     today,
 )
-from tests.e2e.stack import SECRET, until
+from tests.e2e.stack import until
 
 PHONE = {"width": 390, "height": 844}
 REFRESHED_SECONDS = 16
@@ -34,10 +33,6 @@ def rows(page: Page) -> Locator:
 
 async def state(tenant: Tenant, investigation: str) -> str:
     return str((await tenant.api.get(f"/investigations/{investigation}"))["state"])
-
-
-async def fits(page: Page) -> bool:
-    return bool(await page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
 
 async def test_a_new_tenant_is_told_what_fills_each_page(page):
@@ -384,15 +379,8 @@ async def test_what_others_wrote_is_shown_as_text(windows, tenant, scheme):
 
 
 async def test_who_may_only_read_is_offered_nothing_else(windows, page_errors, tenant):
-    page_errors.allow("status of 403.*/(imports|datasets)")  # whoever signs in comes to the imports first
     [one] = await log(tenant, error("cannot read it"))
-    token = create_jwt(
-        SECRET,
-        tenant=tenant.name,
-        scopes=["investigations:read"],
-        audience="penstock",
-        lifetime=timedelta(hours=1),
-    )
+    token = tenant.token_for("investigations:read")
     page = await windows.signed_in(token)
     for path in ("/investigations/queue", f"/investigations/{one}", "/suppliers", "/jobs/daily-analysis"):
         await page.goto(path)

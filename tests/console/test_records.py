@@ -4,16 +4,13 @@ import csv
 import io
 import json
 import re
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Page, expect
 
-from shared.platform.auth import create_jwt
-from tests.console.browsing import axe, screenshot
+from tests.console.browsing import axe, fits, screenshot
 from tests.console.origin import Tenant
-from tests.e2e.stack import SECRET
 
 EVIL = '<img src=x onerror="window.pwned=1">'
 PRODUCTS = "sku,name,description,price,stock_quantity\n" + "".join(
@@ -60,14 +57,9 @@ async def product(tenant: Tenant, sku: str) -> dict[str, Any] | None:
     return dict(rows[0]) if rows else None
 
 
-def scoped(tenant: Tenant, *scopes: str) -> str:
-    lifetime = timedelta(hours=1)
-    return create_jwt(SECRET, tenant=tenant.name, scopes=scopes, audience="penstock", lifetime=lifetime)
-
-
 async def is_fit(page: Page) -> None:
     assert await axe(page) == []
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+    assert await fits(page), "it scrolls sideways"
 
 
 async def test_datasets_say_what_a_file_looks_like_and_what_they_hold(page, tenant):
@@ -394,7 +386,7 @@ async def test_a_record_leads_to_the_row_it_came_from_and_markup_is_text(windows
 async def test_a_session_that_may_only_read_is_offered_no_edits(windows, tenant):
     await tenant.imported("products.csv", PRODUCTS, "products")
     page = await windows.open()
-    await page.goto(f"/sign-in?next=/records/products#{scoped(tenant, 'records:read')}")
+    await page.goto(f"/sign-in?next=/records/products#{tenant.token_for('records:read')}")
     await expect(page.get_by_role("heading", name="Products", level=1)).to_be_visible()
 
     await page.get_by_role("link", name="P-001").click()

@@ -1,7 +1,6 @@
 """What is around every page of the console: coming in, going out, and what a browser is told to forbid."""
 
 import re
-from datetime import timedelta
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -9,10 +8,8 @@ import pytest
 from playwright.async_api import expect
 
 from services.results.console.assets import read_assets
-from shared.platform.auth import create_jwt
-from tests.console.browsing import axe, screenshot
+from tests.console.browsing import axe, fits, screenshot
 from tests.console.origin import new_tenant
-from tests.e2e.stack import SECRET
 
 MOST_BYTES = 150_000
 
@@ -112,17 +109,11 @@ async def test_the_shell_is_for_everybody(windows, tenant, scheme, width):
 
     assert await axe(page) == []
     await screenshot(page, f"shell-{scheme}-{width}")
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+    assert await fits(page), "it scrolls sideways"
 
 
 async def test_a_session_begins_where_it_may_do_something(windows, tenant):
-    token = create_jwt(
-        SECRET,
-        tenant=tenant.name,
-        scopes=["webhooks:admin"],
-        audience="penstock",
-        lifetime=timedelta(hours=1),
-    )
+    token = tenant.token_for("webhooks:admin")
     page = await windows.signed_in(token)
 
     assert urlsplit(page.url).path == "/webhooks"

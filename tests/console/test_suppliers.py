@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from playwright.async_api import Locator, Page, expect
 
-from tests.console.browsing import axe, screenshot
+from tests.console.browsing import axe, fits, screenshot
 from tests.console.pipelines import add_suppliers, bad_file, error, good_file, log, yesterday
 from tests.e2e.stack import until
 
@@ -180,9 +180,7 @@ async def test_a_calendar_tells_what_came_and_what_did_not(windows, tenant):
         await expect(page.get_by_role("main")).to_contain_text("usual_gap")
         await expect(page.get_by_role("main").get_by_text("Consistent")).to_be_visible()
         assert await axe(page) == []
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
-            "it scrolls sideways"
-        )
+        assert await fits(page), "it scrolls sideways"
         await screenshot(page, f"supplier-{name}")
 
     await page.get_by_text("Numbers", exact=True).click()

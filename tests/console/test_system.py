@@ -1,14 +1,11 @@
 """The console's page of the system: services, queues, API keys."""
 
 import asyncio
-from datetime import timedelta
 
 import httpx
 from playwright.async_api import Route, expect
 
-from shared.platform.auth import create_jwt
-from tests.console.browsing import axe, screenshot
-from tests.e2e.stack import SECRET
+from tests.console.browsing import axe, fits, screenshot
 
 
 async def test_a_key_is_made_once_shown_works_and_is_revoked(page, page_errors, stack, tenant):
@@ -85,13 +82,7 @@ async def test_a_service_that_is_away_is_shown_and_the_page_goes_on(page, page_e
 
 
 async def test_whoever_is_no_admin_sees_what_can_be_seen(windows, tenant):
-    token = create_jwt(
-        SECRET,
-        tenant=tenant.name,
-        scopes=["imports:read"],
-        audience="penstock",
-        lifetime=timedelta(hours=1),
-    )
+    token = tenant.token_for("imports:read")
     for scheme, width in (("light", 1280), ("dark", 390)):
         page = await windows.signed_in(token, color_scheme=scheme, viewport={"width": width, "height": 800})
         await page.goto("/system")
@@ -100,7 +91,7 @@ async def test_whoever_is_no_admin_sees_what_can_be_seen(windows, tenant):
         await expect(page.get_by_role("heading", name="Processor")).to_be_visible()
         await expect(page.get_by_role("button", name="New API key")).to_have_count(0)
         assert await axe(page) == []
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert await fits(page)
         await screenshot(page, f"system-{scheme}")
         books = page.get_by_role("main").locator("section").filter(has_text="Books")
         await books.get_by_text("4 columns").click()

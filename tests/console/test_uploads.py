@@ -5,17 +5,15 @@ import gzip
 import hashlib
 import re
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Locator, Page, Request, Route, expect
 
 from penstock.limits import forget_uploads, set_own_limits
-from shared.platform.auth import create_jwt
-from tests.console.browsing import arrived, axe, screenshot
+from tests.console.browsing import arrived, axe, fits, screenshot
 from tests.console.origin import Tenant
-from tests.e2e.stack import SECRET
+from tests.e2e.stack import token
 
 BOOKS = "title,author,isbn,publication_year\nMomo,Michael Ende,978-3-522-17750-4,1973\n"
 EVIL = "<img src=x onerror=window.pwned=1>"
@@ -363,18 +361,11 @@ async def test_the_dialog_is_for_everybody(windows, tenant, scheme):
 
     assert await axe(page) == []
     await screenshot(page, f"upload-dialog-{scheme}")
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+    assert await fits(page), "it scrolls sideways"
 
 
 async def test_who_may_not_upload_is_not_asked_to(windows, stack):
-    reader = create_jwt(
-        SECRET,
-        tenant="reader",
-        scopes=["imports:read"],
-        audience="penstock",
-        lifetime=timedelta(hours=1),
-    )
-    page = await windows.signed_in(reader)
+    page = await windows.signed_in(token("reader", "imports:read"))
 
     await expect(page.get_by_role("heading", name="Drag a file here")).to_be_visible()
     await expect(page.get_by_role("button", name="Upload a file")).to_have_count(0)

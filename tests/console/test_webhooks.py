@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.console.browsing import Windows, axe, screenshot
+from tests.console.browsing import Windows, axe, fits, screenshot
 from tests.console.origin import Tenant
 from tests.e2e.stack import free_port
 from tests.notifier.receiver import Answer, Receiver, until
@@ -287,7 +287,7 @@ async def test_what_others_wrote_is_text_and_everything_is_for_everybody(
         await expect(page.get_by_role("main")).to_contain_text(text)
         if path == here:
             await expect(delivery_rows(page).first).to_be_visible()
-        await fits(page)
+        await is_fit(page)
         await screenshot(page, f"webhooks-{path.count('/')}-{name}")
 
     # And so do the dialogs
@@ -300,7 +300,7 @@ async def test_what_others_wrote_is_text_and_everything_is_for_everybody(
         if button == "Send a test":
             await page.get_by_role("button", name="Send", exact=True).click()
             await expect(page.get_by_role("region", name="Response 1")).to_have_text(BROKEN.body.decode())
-        await fits(page)
+        await is_fit(page)
         await screenshot(page, f"webhooks-{button.split()[0].lower()}-{name}")
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("dialog")).to_have_count(0)
@@ -310,8 +310,8 @@ async def until_answered(receiver: Receiver) -> None:
     await until(lambda: len(receiver.received) >= 2)
 
 
-async def fits(page: Page) -> None:
+async def is_fit(page: Page) -> None:
     assert await axe(page) == []
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+    assert await fits(page), "it scrolls sideways"
     assert await page.locator("img, script:not([src])").count() == 0
     assert not (await page.title()).startswith("taken")

@@ -27,6 +27,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from penstock.home import new_receipt_key
 from penstock.local import postgres
 from penstock.registry import MIGRATIONS, NAMES
+from shared.contracts.scopes import Scope
 from shared.contracts.topology import QUEUES
 from shared.platform.auth import create_jwt
 from shared.platform.database import migrate_async
@@ -57,9 +58,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def token(tenant: str = "acme") -> str:
+def token(tenant: str = "acme", *scopes: Scope) -> str:
+    """A token of a tenant's admin, or with these scopes."""
     return create_jwt(
-        SECRET, tenant=tenant, scopes=["admin"], audience="penstock", lifetime=timedelta(hours=1)
+        SECRET, tenant=tenant, scopes=scopes or ["admin"], audience="penstock", lifetime=timedelta(hours=1)
     )
 
 
