@@ -1,29 +1,20 @@
 """What the processor hears: a new import begins with slice 0, and asks for its next slices itself; commands."""
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.processor import repository
 from services.processor.pipeline import Pipeline
 from services.processor.tables import inbox
-from shared.contracts.events import Event, ImportUploaded, SliceProcess
 from shared.contracts.topology import PROCESSOR_COMMANDS, PROCESSOR_IMPORTS
 from shared.platform.bus import Bus, Subscription, once
 
 
 def subscriptions(engine: AsyncEngine, bus: Bus, pipeline: Pipeline) -> tuple[Subscription, ...]:
     """The processor's consumers."""
-
-    async def on_uploaded(connection: AsyncConnection, event: Event[ImportUploaded]) -> None:
-        uploaded = event.data
-        await repository.add_import(connection, event.tenant, uploaded)
-        command = SliceProcess(import_id=uploaded.import_id, slice=0)
-        await bus.publish(connection, bus.event(command, tenant=event.tenant, subject=uploaded.import_id))
-
     # A slice is no single transaction: it holds by the lease and the checkpoint instead.
     imports = Subscription(
         PROCESSOR_IMPORTS,
         handlers={
-            "import.uploaded": once(engine, inbox, PROCESSOR_IMPORTS, on_uploaded),
+            "import.uploaded": once(engine, inbox, PROCESSOR_IMPORTS, pipeline.take_on),
             "slice.process": pipeline.process,
         },
         on_exhausted=pipeline.give_up,

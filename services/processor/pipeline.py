@@ -133,19 +133,31 @@ class Pipeline:
                 await self._command(connection, work)
 
     async def tidy(self) -> None:
-        """Remove replies to edits that nobody will read any more."""
+        """Remove replies to edits that nobody will read any more, and cancels of imports that never came."""
         async with self._engine.begin() as connection:
             await forget_replies(connection)
+            await repository.forget_early_cancels(connection)
+
+    async def take_on(self, connection: AsyncConnection, event: Event[ImportUploaded]) -> None:
+        """Take a new import on, and ask for its first slice; one that was cancelled before ends here."""
+        uploaded = event.data
+        if await repository.add_import(connection, event.tenant, uploaded):
+            await self._end_cancelled(connection, uploaded.import_id)
+            return
+        command = SliceProcess(import_id=uploaded.import_id, slice=0)
+        await self._bus.publish(
+            connection, self._bus.event(command, tenant=event.tenant, subject=uploaded.import_id)
+        )
 
     async def cancel(self, connection: AsyncConnection, event: Event[ImportCancel]) -> None:
-        """End the import within one slice; one that has ended stays as it is.
+        """End the import within one slice, or as it is taken on; one that has ended stays as it is.
 
         Raises:
-            Later: it is not known yet, or a transaction has it in hand.
+            Later: a transaction has it in hand.
         """
         import_id = event.data.import_id
-        if await repository.find(connection, import_id) is None:
-            raise Later(BUSY_SECONDS)
+        if await repository.cancel_early(connection, import_id):
+            return
         try:
             work = await repository.request_cancel(connection, import_id)
         except repository.Locked as error:

@@ -17,6 +17,7 @@ from services.processor.slices import RowError
 from services.processor.tables import (
     ROW_ERROR_COLUMNS,
     duplicates,
+    early_cancels,
     error_counts,
     error_files,
     imports,
@@ -32,6 +33,7 @@ Work = Row[Any]  # one row of processor.imports
 
 
 LOCK_TIMEOUT = "2s"  # a slice takes some tenths of it
+EARLY_CANCELS_KEPT = "30 days"  # an import may wait for a processor that long
 
 
 class LeaseLost(Exception):
@@ -42,10 +44,41 @@ class Locked(Exception):
     """A transaction has the import in hand, perhaps for long. Nothing is done; the command comes again."""
 
 
-async def add_import(connection: AsyncConnection, tenant: str, uploaded: ImportUploaded) -> None:
-    """Take the import on. One that is known already stays as it is."""
+async def add_import(connection: AsyncConnection, tenant: str, uploaded: ImportUploaded) -> bool:
+    """Take the import on. One that is known already stays as it is.
+
+    Returns:
+        Whether it is to end at once: `cancel_early` was here before.
+    """
+    await _arriving(connection, uploaded.import_id)
     values = uploaded.model_dump(mode="json") | {"tenant": tenant, "uploaded_at": uploaded.uploaded_at}
     await connection.execute(insert(imports).values(values).on_conflict_do_nothing())
+    early = delete(early_cancels).where(early_cancels.c.import_id == uploaded.import_id)
+    return bool((await connection.execute(early)).rowcount)
+
+
+async def cancel_early(connection: AsyncConnection, import_id: UUID) -> bool:
+    """Have an import end as it is taken on; False if it has been taken on already.
+
+    A cancel waits in another queue than its import, and may be handled first.
+    """
+    await _arriving(connection, import_id)
+    if await find(connection, import_id) is not None:
+        return False
+    await connection.execute(insert(early_cancels).values(import_id=import_id).on_conflict_do_nothing())
+    return True
+
+
+async def forget_early_cancels(connection: AsyncConnection) -> None:
+    """Remove cancels whose imports have not come for EARLY_CANCELS_KEPT."""
+    over = early_cancels.c.heard_at < func.now() - text(f"interval '{EARLY_CANCELS_KEPT}'")
+    await connection.execute(delete(early_cancels).where(over))
+
+
+async def _arriving(connection: AsyncConnection, import_id: UUID) -> None:
+    """Wait for whoever takes the import on, or cancels it early, in another transaction."""
+    key = advisory_key(f"penstock:arriving:{import_id}")
+    await connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 async def find(connection: AsyncConnection, import_id: UUID) -> Work | None:

@@ -106,6 +106,13 @@ ROW_ERROR_COLUMNS = (
     "rule",
 )
 
+early_cancels = Table(
+    "early_cancels",
+    metadata,
+    Column("import_id", Uuid, primary_key=True),
+    Column("heard_at", DateTime(timezone=True)),
+)
+
 error_counts = Table(
     "error_counts",
     metadata,

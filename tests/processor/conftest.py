@@ -135,6 +135,12 @@ class Mill:
         """Have the consumer hear that the import is to end."""
         await self._hear(cancel_command(import_id), pipeline)
 
+    async def hear_uploaded(self, said: ImportUploaded, *, tenant: str = "acme") -> None:
+        """Have the consumer hear of a new import."""
+        imports, _ = subscriptions(self.engine, self.bus, self.pipeline())
+        event = event_of(said, tenant=tenant, subject=said.import_id, service="upload")
+        await imports.handlers[event.type](event)
+
     async def retry(self, import_id: UUID, pipeline: Pipeline | None = None) -> None:
         """Have the consumer hear that the failed import is to go on."""
         await self._hear(retry_command(import_id), pipeline)

@@ -6,7 +6,6 @@ from uuid import uuid4
 import pytest
 
 from services.processor.consumer import subscriptions
-from shared.platform.bus import Later
 from tests.processor.conftest import HEADERS, cancel_command, command, retry_command
 from tests.processor.given import balance
 from tests.processor.test_leases import GatedObjects, books, expire, lease, products
@@ -94,9 +93,39 @@ async def test_cancel_of_an_import_that_has_ended_changes_nothing(mill, end):
     assert ended["status"] == end
 
 
-async def test_cancel_of_an_import_that_is_not_known_yet_comes_again(mill):
-    with pytest.raises(Later):
-        await mill.cancel(uuid4())
+async def test_cancel_that_is_heard_before_its_import_ends_it_as_it_is_taken_on(mill):
+    said = await mill.upload(products(), dataset="products")
+    other = await mill.upload(products(), dataset="products")
+    await mill.cancel(said.import_id)
+    for uploaded in (said, other):
+        await mill.hear_uploaded(uploaded)
+
+    work = await mill.work(said.import_id)
+    assert (work["status"], work["started_at"], work["rows_processed"]) == ("cancelled", None, 0)
+    assert (await mill.work(other.import_id))["status"] == "processing", "it was not meant"
+    assert [event.subject for event in await ends_of(mill)] == [str(said.import_id)]
+    assert [event.subject for event in await mill.events("slice.process")] == [str(other.import_id)]
+    assert await mill.database.fetch("SELECT FROM processor.early_cancels") == []
+
+
+async def test_cancel_and_its_import_heard_at_once_end_it(mill):
+    """Whichever is first: neither misses the other."""
+    for _ in range(20):
+        said = await mill.upload(products(), dataset="products")
+        await asyncio.gather(mill.cancel(said.import_id), mill.hear_uploaded(said))
+        assert (await mill.work(said.import_id))["status"] == "cancelled"
+    assert len(await ends_of(mill)) == 20
+
+
+async def test_cancel_of_an_import_that_never_comes_is_forgotten(mill):
+    gone, recent = uuid4(), uuid4()
+    for import_id in (gone, recent):
+        await mill.cancel(import_id)
+    await mill.database.execute(
+        "UPDATE processor.early_cancels SET heard_at = now() - interval '31 days' WHERE import_id = $1", gone
+    )
+    await mill.pipeline().tidy()
+    assert await mill.database.fetch("SELECT import_id FROM processor.early_cancels") == [(recent,)]
 
 
 async def test_cancel_keeps_what_it_knows_of_duplicates(mill):
