@@ -10,6 +10,7 @@ import tempfile
 import textwrap
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import aio_pika
@@ -91,7 +92,9 @@ async def test_node_lives_adopts_stops_and_survives_a_kill(node: LocalRabbit, ho
 
 async def test_out_of_reach_of_the_terminal_and_the_network(node: LocalRabbit):
     assert os.getsid(node.pid) != os.getsid(0)
-    assert _listening_addresses(_sockets(node.pid)) == {"0100007F"}
+    # The kernel's list is read in pieces while other sockets come and go: what is missed once is there the next time.
+    found = [_listening_addresses(_sockets(node.pid)) for _ in range(10)]
+    assert set().union(*found) == {"0100007F"}
 
 
 async def test_adopts_the_node_of_a_killed_process_and_moves_from_a_taken_port(
@@ -225,7 +228,11 @@ def _sockets(pid: int) -> set[str]:
     descriptors = Path(f"/proc/{pid}/fd")
     if not descriptors.exists():
         pytest.skip("reads /proc")
-    return {str(path.readlink()) for path in descriptors.iterdir() if path.is_symlink()}
+    found = set()
+    for path in descriptors.iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.add(str(path.readlink()))
+    return found
 
 
 def _listening_addresses(sockets: set[str]) -> set[str]:
