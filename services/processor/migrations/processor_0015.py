@@ -13,7 +13,6 @@ def upgrade() -> None:
             heard_at  timestamptz NOT NULL DEFAULT now()
         )
     """)
-    op.execute("CREATE INDEX ON processor.early_cancels (heard_at)")
     op.execute("""
         COMMENT ON TABLE processor.early_cancels IS
         'Imports whose cancel was heard before they were; they end as they are taken on'
