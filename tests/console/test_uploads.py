@@ -72,28 +72,48 @@ async def values_of(text: Locator, until: asyncio.Future[None] | asyncio.Task[No
 
 
 class Wire:
-    """What the browser sends of files, which can be slowed down and cut."""
+    """What the browser sends of files. After some pieces more, the next one can be held, or the connection cut."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
         self.offsets: list[int] = []
-        self.cut_at: set[int] = set()  # the number of the request
+        self._open = asyncio.Event()
+        self._open.set()
+        self._pieces = 0
+        self._is_cut = False
         page.on("request", self._note)
+
+    async def hold(self, *, after: int) -> None:
+        """Let so many pieces through, and the next ones when it goes on."""
+        await self._stop(after, cut=False)
+
+    async def cut(self, *, after: int) -> None:
+        """Let so many pieces through, and then nothing at all until it goes on."""
+        await self._stop(after, cut=True)
+
+    def go_on(self) -> None:
+        self._open.set()
 
     def _note(self, request: Request) -> None:
         if request.method == "PATCH":
             self.offsets.append(int(request.headers["upload-offset"]))
 
-    async def slow(self, seconds: float = 0.25) -> "Wire":
-        async def pass_on(route: Route) -> None:
-            if route.request.method == "PATCH" and len(self.offsets) in self.cut_at:
-                await route.abort("connectionreset")
-            else:
-                await asyncio.sleep(seconds if route.request.method == "PATCH" else 0)
-                await route.fallback()
+    async def _stop(self, pieces: int, *, cut: bool) -> None:
+        self._pieces, self._is_cut = pieces, cut
+        self._open.clear()
+        await self.page.unroute("**/api/v1/tus/*")
+        await self.page.route("**/api/v1/tus/*", self._pass_on)
 
-        await self.page.route("**/api/v1/tus/*", pass_on)
-        return self
+    async def _pass_on(self, route: Route) -> None:
+        is_piece = route.request.method == "PATCH"
+        self._pieces -= is_piece
+        is_through = self._open.is_set() or self._pieces >= 0
+        if self._is_cut and not is_through:
+            await route.abort("connectionreset")
+            return
+        if is_piece and not is_through:
+            await self._open.wait()
+        await route.fallback()
 
 
 async def test_a_hundred_megabytes_go_up_and_are_seen_to_move_all_the_way(page, tenant):
@@ -131,17 +151,19 @@ async def test_a_connection_that_breaks_and_a_service_that_dies_only_delay_it(
 ):
     page_errors.allow("ERR_CONNECTION_RESET|status of 50[234]")
     file = large(tenant, "resumed.csv", 120_000)
-    wire = await Wire(page).slow()
-    wire.cut_at = {3}
+    wire = Wire(page)
+    await wire.cut(after=2)
     await upload(page, file)
 
     await expect(tray(page).get_by_text("waiting for the connection")).to_be_visible()
     await expect(page.get_by_role("status").filter(has_text="resumed.csv: waits")).to_be_attached()
     await screenshot(page, "upload-waiting")
+    await wire.hold(after=1)
     # It goes on whichever page is open.
     await page.get_by_role("link", name="Records", exact=True).click()
     await expect(tray(page).get_by_text(re.compile(r"went on at \d"))).to_be_visible()
     stack.kill("upload")
+    wire.go_on()
     await expect(tray(page).get_by_text("waiting for the connection")).to_be_visible()
     await stack.started("upload")
 
@@ -158,7 +180,8 @@ async def test_a_connection_that_breaks_and_a_service_that_dies_only_delay_it(
 
 async def test_after_a_reload_the_same_file_goes_on_where_it_was(page, tenant):
     file = large(tenant, "again.csv", 100_000)
-    await Wire(page).slow(1.2)
+    wire = Wire(page)
+    await wire.hold(after=1)
     await upload(page, file)
     await expect(tray(page).get_by_text(re.compile(r"[1-9]\S* MB of \d+ MB"))).to_be_visible()
 
@@ -173,24 +196,27 @@ async def test_after_a_reload_the_same_file_goes_on_where_it_was(page, tenant):
     await expect(page.get_by_role("heading", name="Imports")).to_be_visible()
     assert asked == ["beforeunload"]
 
-    wire = Wire(page)
+    before = len(wire.offsets)
+    await wire.hold(after=1)
     await upload(page, file)
     await expect(tray(page).get_by_text(re.compile(r"went on at \d"))).to_be_visible()
-    await page.unroute_all()
+    wire.go_on()
     found = await tenant.api.finished(await arrived(page))
 
-    assert wire.offsets[0] > 0
+    assert wire.offsets[before] > 0
     assert found["rows_inserted"] == await count_of(tenant) == 100_000
 
 
 async def test_an_upload_can_be_paused_and_cancelled_and_outlives_the_session(page, tenant, page_errors):
     page_errors.allow("status of 401")
     file = large(tenant, "paused.csv", 100_000)
-    await Wire(page).slow(0.4)
+    wire = Wire(page)
+    await wire.hold(after=1)
     await upload(page, file)
     await tray(page).get_by_role("button", name="Pause").click()
     await expect(tray(page).get_by_text("paused")).to_be_visible()
     assert await axe(page) == []
+    wire.go_on()
 
     await page.context.clear_cookies()
     await tray(page).get_by_role("button", name="Go on").click()
@@ -200,10 +226,12 @@ async def test_an_upload_can_be_paused_and_cancelled_and_outlives_the_session(pa
     assert await arrived(page)
 
     await page.get_by_role("link", name="Imports", exact=True).first.click()
+    await wire.hold(after=1)
     await upload(page, large(tenant, "cancelled.csv", 100_001))
     async with page.expect_response(lambda answer: answer.request.method == "DELETE") as removed:
         await tray(page).get_by_role("button", name="Cancel the upload").click()
     assert (await (await removed.value).finished()) is None
+    wire.go_on()
     await expect(tray(page).get_by_role("article", name="cancelled.csv")).to_have_count(0)
     listed = await tenant.api.get("/imports")
     assert [each["file_name"] for each in listed["items"]] == ["paused.csv"]
