@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import version
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ from shared.platform import logs
 from shared.platform.process import serve
 from shared.platform.service import Service, Stopping
 from shared.platform.settings import PlatformSettings, ProcessSettings, StoreSettings
+from shared.platform.telemetry import errors, tracing
+from shared.platform.telemetry.figures import BUILD
 
 EXAMPLES = {
     "PENSTOCK_DATABASE_URL": "postgresql://penstock:secret@localhost:5432/penstock",
@@ -207,9 +210,26 @@ def configured(name: str, stopping: Stopping) -> Service:
     """
     check_settings([name])
     service = build(name, stopping)
-    settings = PlatformSettings()
-    logs.configure(level=settings.log_level, style=settings.log_format)
+    observe(name)
     return service
+
+
+def observe(*names: str) -> None:
+    """Begin to log, trace and report errors, as the environment says, in a process with these services."""
+    settings, process = PlatformSettings(), ProcessSettings()
+    logs.configure(level=settings.log_level, style=settings.log_format)
+    who = f"penstock-{names[0]}" if len(names) == 1 else "penstock"
+    release = version("penstock")
+    tracing.configure(who, release)
+    if process.sentry_dsn:
+        errors.configure(
+            process.sentry_dsn.get_secret_value(),
+            environment=settings.environment,
+            release=f"penstock@{release}",
+            service=who,
+        )
+    for name in names:
+        BUILD.labels(name, release).set(1)
 
 
 def _line(fault: ErrorDetails, settings: type[BaseSettings]) -> str:

@@ -1,6 +1,5 @@
 """`penstock up`: all of Penstock on this machine, with everything it needs."""
 
-import os
 import socket
 from functools import partial
 
@@ -12,11 +11,10 @@ from penstock.home import Home, home_from_environment
 from penstock.limits import forget_uploads
 from penstock.progress import say
 from penstock.registry import MIGRATIONS, NAMES, build
-from penstock.serving import check_settings, serve_explained
+from penstock.serving import check_settings, observe, serve_explained
 from penstock.signals import stopped_by_signals
 from penstock.tokens import DEMO_TENANT, admin_token
 from penstock.welcome import Options, Welcome
-from shared.platform import logs
 from shared.platform.database import migrate
 from shared.platform.service import Stopping
 
@@ -44,9 +42,7 @@ def up(options: Options) -> int:
             with embedded.database(home) as database_url:
                 embedded.set_defaults(embedded.defaults(home, database_url))
                 check_settings(NAMES)
-                logs.configure(
-                    level=os.environ["PENSTOCK_LOG_LEVEL"], style=os.environ["PENSTOCK_LOG_FORMAT"]
-                )
+                observe(*NAMES)
                 migrate(database_url, MIGRATIONS)
                 begun_before = home.token_file.exists()
                 welcome = Welcome(

@@ -12,6 +12,7 @@ from services.notifier.backfill.backfilling import NAME as BACKFILL
 from services.notifier.backfill.backfilling import backfill_job
 from services.notifier.consumer import subscription
 from services.notifier.deliveries.retention import Retention
+from services.notifier.delivery.figures import past_due
 from services.notifier.delivery.sender import Sender
 from services.notifier.delivery.worker import DeliveryWorker
 from services.notifier.endpoints.described import webhook_events
@@ -29,10 +30,11 @@ from services.notifier.targets.resolver import Resolver
 from shared.contracts.problems import Problem
 from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
-from shared.platform.database import engine_for
+from shared.platform.database import engine_for, pool_figures
 from shared.platform.health import Check, database_check
 from shared.platform.presence import Presence
 from shared.platform.service import Service, Stopping
+from shared.platform.telemetry.figures import Sample
 
 # Of the time to stop, what deliveries in flight get; the consumers that stop after them need little.
 DELIVERY_SHARE = 0.6
@@ -111,7 +113,17 @@ def build(stopping: Stopping) -> Service:
         scheduler=scheduler,
         thresholds=settings.thresholds,
     )
-    return Service("notifier", lifespan, checks, routes, webhooks=webhook_events())
+
+    async def deliveries() -> Sequence[Sample]:
+        async with engine.connect() as connection:
+            return await past_due(connection)
+
+    figures = {
+        "bus": bus.figures,
+        "database": pool_figures("notifier", engine),
+        "deliveries": deliveries,
+    }
+    return Service("notifier", lifespan, checks, routes, webhooks=webhook_events(), figures=figures)
 
 
 def jobs_of(engine: AsyncEngine, logbook: Logbook, settings: Settings) -> Sequence[Job]:

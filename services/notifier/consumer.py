@@ -161,9 +161,8 @@ class _Teller:
         if event.type == "records.deleted":
             return told_deletion(event)
         of_endpoint = event.type.startswith("endpoint.")
-        return Message(
-            event.tenant,
-            event.id,
+        return Message.of(
+            event,
             event.type,
             body_of(event),
             dataset=getattr(event.data, "dataset", None),

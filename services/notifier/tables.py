@@ -79,6 +79,8 @@ messages = Table(
     Column("part", Integer, nullable=False),
     Column("event_type", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("happened_at", DateTime(timezone=True)),
+    Column("traceparent", Text),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 

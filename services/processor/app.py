@@ -7,14 +7,16 @@ from contextlib import asynccontextmanager
 from services.processor.consumer import subscriptions
 from services.processor.editing.consumer import editing_subscription
 from services.processor.editing.editor import Editor
+from services.processor.figures import read_imports
 from services.processor.pipeline import Pipeline
 from services.processor.searching import Indexer
 from services.processor.settings import Settings
 from shared.platform.bus import Bus
-from shared.platform.database import engine_for
+from shared.platform.database import engine_for, pool_figures
 from shared.platform.health import Check, database_check
 from shared.platform.objects import Objects
 from shared.platform.service import Service, Stopping
+from shared.platform.telemetry.figures import Sample
 
 
 def build(stopping: Stopping) -> Service:
@@ -58,4 +60,14 @@ def build(stopping: Stopping) -> Service:
     async def checks() -> Sequence[Check]:
         return [await database_check(engine), await objects.check(), *await bus.checks()]
 
-    return Service("processor", lifespan, checks)
+    async def imports() -> Sequence[Sample]:
+        async with engine.connect() as connection:
+            return await read_imports(connection)
+
+    figures = {
+        "bus": bus.figures,
+        "database": pool_figures("processor", engine),
+        "imports": imports,
+        "store": objects.figures,
+    }
+    return Service("processor", lifespan, checks, figures=figures)

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.processor import repository
 from services.processor.editing.repository import forget_replies
+from services.processor.figures import count_end, count_step
 from services.processor.job import Job, Step
 from services.processor.loading import drop_stage
 from services.processor.reasons import (
@@ -45,6 +46,8 @@ from shared.contracts.events import (
 from shared.platform.bus import Bus, Later
 from shared.platform.logs import get_logger
 from shared.platform.objects import Objects
+from shared.platform.telemetry.figures import SLICE_SECONDS
+from shared.platform.telemetry.tracing import span
 
 PROGRESS_SECONDS = 0.5  # progress goes out at most this often for one import
 BUSY_SECONDS = 1.0  # when another processor has the import in hand, look again after this
@@ -237,12 +240,18 @@ class Pipeline:
             await job.close()
 
     async def _step(self, job: Job, work: Work, until: float) -> Work:
-        step = await job.next(work)
-        going_on = monotonic() < until and not self._stopping()
-        if going_on:
-            job.read_ahead(work, step)
-        moved = await self._commit_patiently(job, work, step, going_on=going_on)
+        begun = monotonic()
+        with span("slice", dataset=work.dataset, slice=work.slice) as current:
+            step = await job.next(work)
+            going_on = monotonic() < until and not self._stopping()
+            if going_on:
+                job.read_ahead(work, step)
+            moved = await self._commit_patiently(job, work, step, going_on=going_on)
+            current.set_attribute("records", moved.rows_processed - work.rows_processed)
+        SLICE_SECONDS.labels(work.dataset).observe(monotonic() - begun)
+        count_step(work, moved, step)
         if moved.status == "completed":
+            count_end(moved)
             log.info("import.completed", import_id=str(work.import_id), rows=moved.rows_processed)
         elif moved.status == "processing":
             await self._announce(moved)
@@ -304,6 +313,7 @@ class Pipeline:
             if final:
                 await drop_stage(connection, import_id)
             await self._publish(connection, work, failed(work))
+            count_end(work)
             log.error("import.failed", import_id=str(import_id), code=reason.code, error=str(reason))
 
     async def _end_cancelled(self, connection: AsyncConnection, import_id: UUID) -> Work:
@@ -311,6 +321,7 @@ class Pipeline:
         assert work is not None, "held under a lock while it was processing"
         await drop_stage(connection, import_id)
         await self._publish(connection, work, cancelled(work))
+        count_end(work)
         log.info("import.cancelled", import_id=str(import_id), rows=work.rows_processed)
         return work
 

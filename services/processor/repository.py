@@ -320,7 +320,9 @@ async def advance(
     moved = (
         update(imports)
         .where(imports.c.import_id == work.import_id)
-        .values(**added, **changes, **lease, slice=imports.c.slice + 1, tries=0)
+        .values(
+            **added, **changes, **lease, slice=imports.c.slice + 1, tries=0, moved_at=func.clock_timestamp()
+        )
         .returning(imports)
     )
     row: Work = (await connection.execute(moved)).one()

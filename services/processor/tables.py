@@ -61,6 +61,7 @@ imports = Table(
     Column("tries", Integer),
     Column("lease_owner", BigInteger),
     Column("leased_until", DateTime(timezone=True)),
+    Column("moved_at", DateTime(timezone=True)),
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
     Column("error_code", Text),

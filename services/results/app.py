@@ -14,7 +14,7 @@ from services.results.records.export import exports_at_once
 from services.results.settings import Settings
 from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
-from shared.platform.database import engine_for
+from shared.platform.database import engine_for, pool_figures
 from shared.platform.health import Check, database_check
 from shared.platform.objects import Objects
 from shared.platform.querying import Copies
@@ -77,4 +77,9 @@ def build(stopping: Stopping) -> Service:
             bus=bus,
             session_lasts=timedelta(hours=settings.session_hours),
         ),
+        figures={
+            "bus": bus.figures,
+            "database": pool_figures("results", engine, sessions),
+            "store": objects.figures,
+        },
     )

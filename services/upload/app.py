@@ -22,7 +22,7 @@ from services.upload.tus.sweep import sweep
 from services.upload.tus.writing import Writing
 from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
-from shared.platform.database import engine_for
+from shared.platform.database import engine_for, pool_figures
 from shared.platform.health import Check, database_check
 from shared.platform.objects import Objects
 from shared.platform.service import Service, Stopping, joined
@@ -81,5 +81,14 @@ def build(stopping: Stopping) -> Service:
         api_keys_router(engine, auth),
     )
     return Service(
-        "upload", lifespan, checks, routes, streams=frozenset({"/api/v1/uploads", "/api/v1/tus/*"})
+        "upload",
+        lifespan,
+        checks,
+        routes,
+        streams=frozenset({"/api/v1/uploads", "/api/v1/tus/*"}),
+        figures={
+            "bus": bus.figures,
+            "database": pool_figures("upload", engine),
+            "store": objects.figures,
+        },
     )

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from shared.contracts.dialect import Dialect, DialectExplanation
 from shared.contracts.options import ImportOptions
+from shared.contracts.topology import CANARY_TYPE
 
 
 class EventInvalid(ValueError):
@@ -416,6 +417,17 @@ class EndpointDisabled(EventData):
     error: str | None
 
 
+class CanarySent(EventData):
+    """Proof that a queue's consumers work: whoever gets it notes how long it took, and that is all.
+
+    Attributes:
+        queue: The only one that it goes to.
+    """
+
+    type = CANARY_TYPE
+    queue: str
+
+
 EVENTS: dict[str, type[EventData]] = {
     data.type: data
     for data in (
@@ -442,6 +454,7 @@ EVENTS: dict[str, type[EventData]] = {
         InvestigationResolved,
         EndpointFailing,
         EndpointDisabled,
+        CanarySent,
     )
 }
 

@@ -9,6 +9,9 @@ DEAD_EXCHANGE = "penstock.dead"  # direct exchange behind every queue's dead-let
 # Event types that go out live, to every process that listens, past the outbox.
 LIVE_TYPES = frozenset({"import.progressed", "record.replied"})
 
+# The event type that goes to one queue, whatever its service: nothing follows from it but that it arrived.
+CANARY_TYPE = "canary.sent"
+
 
 @dataclass(frozen=True)
 class Queue:
@@ -34,6 +37,16 @@ class Queue:
     @property
     def dead_letter_queue(self) -> str:
         return f"{self.name}.dead"
+
+    @property
+    def canary_key(self) -> str:
+        """The routing key of canaries for this queue alone."""
+        return canary_key(self.name)
+
+
+def canary_key(queue: str) -> str:
+    """The routing key of canaries for the queue of that name alone."""
+    return f"{CANARY_TYPE}.{queue}"
 
 
 # The only one of upload: to check a file of many GB takes a minute, in which another one may be checked.

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 from alembic import command
@@ -19,8 +19,11 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 from sqlalchemy.util import await_only
+
+from shared.platform.telemetry.exposition import Source
+from shared.platform.telemetry.figures import DATABASE_CONNECTIONS, Sample
 
 MINIMUM_VERSION = 18  # MERGE … RETURNING old/new, uuidv7()
 TENANT_ROLE_SUFFIX = "_tenant"
@@ -263,6 +266,21 @@ def _upgrade(connection: Connection, schema: str, versions: Path, role: str | No
         f"other sessions kept tables of the schema {schema} locked all the time. What is done so far stays; nothing is half"
         " done. End what runs for long (pg_stat_activity shows it) or stop the services, and migrate again"
     )
+
+
+def pool_figures(service: str, *engines: AsyncEngine) -> Source:
+    """Reads how many connections of these pools are in use."""
+
+    async def read() -> Sequence[Sample]:
+        pools = [cast("QueuePool", engine.pool) for engine in engines]
+        figures = {
+            "in_use": sum(pool.checkedout() for pool in pools),
+            "idle": sum(pool.checkedin() for pool in pools),
+            "limit": sum(pool.size() + pool._max_overflow for pool in pools),
+        }
+        return [DATABASE_CONNECTIONS.of(value, service, state) for state, value in figures.items()]
+
+    return read
 
 
 async def connect_raw(url: str) -> "asyncpg.Connection[Any]":

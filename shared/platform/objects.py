@@ -2,9 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from shutil import disk_usage
+from time import perf_counter
 from types import MappingProxyType
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -16,6 +19,8 @@ from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
 from shared.contracts.problems import Unavailable
 from shared.platform.health import Check
 from shared.platform.logs import get_logger
+from shared.platform.telemetry.figures import STORE_FREE_BYTES, STORE_SECONDS, Sample
+from shared.platform.telemetry.tracing import SpanKind, span
 
 CHUNK_BYTES = 8 * 1024 * 1024
 SMALL_BYTES = 512 * 1024
@@ -79,16 +84,17 @@ class Objects:
             StoreUnavailable: the store refused it or does not answer.
         """
         feed = _Feed(chunks)
-        storing = asyncio.create_task(self._put(key, feed))
-        try:
-            await asyncio.shield(storing)
-        except asyncio.CancelledError:
-            feed.break_off()
-            await asyncio.gather(storing, return_exceptions=True)
-            raise
-        except BaseError as error:
-            log.exception("store.put_failed", key=key)
-            raise StoreUnavailable from error
+        with _measured("put"):
+            storing = asyncio.create_task(self._put(key, feed))
+            try:
+                await asyncio.shield(storing)
+            except asyncio.CancelledError:
+                feed.break_off()
+                await asyncio.gather(storing, return_exceptions=True)
+                raise
+            except BaseError as error:
+                log.exception("store.put_failed", key=key)
+                raise StoreUnavailable from error
 
     async def put_whole(self, key: str, content: bytes | bytearray) -> None:
         """Store `content` by one request.
@@ -96,15 +102,17 @@ class Objects:
         Raises:
             StoreUnavailable: the store refused it or does not answer.
         """
-        storing = asyncio.create_task(self._put_whole(key, content))
-        try:
-            await asyncio.shield(storing)
-        except asyncio.CancelledError:
-            await asyncio.gather(storing, return_exceptions=True)  # it may arrive yet: then it can be removed
-            raise
-        except BaseError as error:
-            log.exception("store.put_failed", key=key)
-            raise StoreUnavailable from error
+        with _measured("put"):
+            storing = asyncio.create_task(self._put_whole(key, content))
+            try:
+                await asyncio.shield(storing)
+            except asyncio.CancelledError:
+                # It may arrive yet: then it can be removed.
+                await asyncio.gather(storing, return_exceptions=True)
+                raise
+            except BaseError as error:
+                log.exception("store.put_failed", key=key)
+                raise StoreUnavailable from error
 
     async def _put_whole(self, key: str, content: bytes | bytearray) -> None:
         await obstore.put_async(self._store, key, content, use_multipart=False)
@@ -131,13 +139,14 @@ class Objects:
             ObjectMissing: no such object.
             StoreUnavailable: the store does not answer.
         """
-        try:
-            return await self._read(key, start, length)
-        except (NotFoundError, FileNotFoundError) as error:
-            raise ObjectMissing(f"object {key!r} is not in the store") from error
-        except BaseError as error:
-            log.warning("store.read_failed", key=key, error=str(error))
-            raise StoreUnavailable from error
+        with _measured("read"):
+            try:
+                return await self._read(key, start, length)
+            except (NotFoundError, FileNotFoundError) as error:
+                raise ObjectMissing(f"object {key!r} is not in the store") from error
+            except BaseError as error:
+                log.warning("store.read_failed", key=key, error=str(error))
+                raise StoreUnavailable from error
 
     async def _read(self, key: str, start: int, length: int) -> bytes:
         try:
@@ -154,13 +163,14 @@ class Objects:
         Raises:
             StoreUnavailable: the store refused it or does not answer.
         """
-        try:
-            await obstore.delete_async(self._store, key)
-        except (NotFoundError, FileNotFoundError):
-            return
-        except BaseError as error:
-            log.warning("store.delete_failed", key=key, error=str(error))
-            raise StoreUnavailable from error
+        with _measured("delete"):
+            try:
+                await obstore.delete_async(self._store, key)
+            except (NotFoundError, FileNotFoundError):
+                return
+            except BaseError as error:
+                log.warning("store.delete_failed", key=key, error=str(error))
+                raise StoreUnavailable from error
 
     async def discard(self, key: str) -> None:
         """Remove the object, and what a process that was killed has left of it: in a folder, files called `<key>#<n>`.
@@ -198,6 +208,28 @@ class Objects:
         except Exception as error:  # noqa: BLE001 - whatever the reason, it is not there
             return Check("store", ok=False, detail=type(error).__name__)
         return Check("store", ok=True)
+
+    async def figures(self) -> Sequence[Sample]:
+        """How much room there is, where the store is a folder."""
+        if self._folder is None:
+            return []
+        usage = await asyncio.to_thread(disk_usage, self._folder)
+        return [STORE_FREE_BYTES.of(usage.free)]
+
+
+@contextmanager
+def _measured(operation: str) -> Iterator[None]:
+    """Around a request to the store: its span, its time and how it ended."""
+    begun, outcome = perf_counter(), "failed"
+    with span(f"store {operation}", SpanKind.CLIENT):
+        try:
+            yield
+            outcome = "ok"
+        except ObjectMissing:
+            outcome = "missing"
+            raise
+        finally:
+            STORE_SECONDS.labels(operation, outcome).observe(perf_counter() - begun)
 
 
 def _remove_unfinished(path: Path) -> None:

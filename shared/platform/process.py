@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from shared.platform.edge.protocol import HttpProtocol
 from shared.platform.service import Service, Stopping, compose
 from shared.platform.settings import ProcessSettings
+from shared.platform.telemetry import tracing
 
 # Objects more than gone, of each generation, until Python looks for those that refer to each other. By default it does so
 # hundreds of times a second here, and every now and then among all that there is, which holds everybody up for 0.1 s.
@@ -84,5 +85,6 @@ def serve(
     app = compose(services, settings, stopping)
     server = Server(server_config(app, settings, host=host, port=port), stopping, on_ready)
     server.run()
+    tracing.close()
     if not server.started:
         raise SystemExit(3)

@@ -1,7 +1,7 @@
 """A service is a router and a lifespan; a process is one or more services."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +13,7 @@ from shared.platform.edge.docs import add_docs
 from shared.platform.edge.openapi import described
 from shared.platform.health import Checks, health_router
 from shared.platform.settings import ProcessSettings
+from shared.platform.telemetry.exposition import Exposition, Source, metrics_router
 
 # What requests get to clean up when the server has cancelled them, while the services are still there.
 CLEAN_UP_SECONDS = 3.0
@@ -49,6 +50,7 @@ class Service:
         checks: What readiness asks.
         streams: Paths whose request bodies are streamed; all others are limited. `/a/*` is `/a` and all below.
         webhooks: Requests that it makes itself, of its users, for the section `webhooks` of the OpenAPI description.
+        figures: By name, what reads the figures of `/metrics` that are not counted as they happen.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Service:
     router: APIRouter = field(default_factory=APIRouter)
     streams: frozenset[str] = frozenset()
     webhooks: APIRouter = field(default_factory=APIRouter)
+    figures: Mapping[str, Source] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -129,6 +132,10 @@ def compose(
         app.router.routes.extend(service.router.routes)
         app.webhooks.routes.extend(service.webhooks.routes)
     app.router.routes.extend(health_router({service.name: service.checks for service in services}).routes)
+    sources = {
+        f"{service.name}.{name}": read for service in services for name, read in service.figures.items()
+    }
+    app.router.routes.extend(metrics_router(Exposition(sources)).routes)
     description = cache(lambda: described(app))
     app.openapi = description  # type: ignore[method-assign]  # as FastAPI's manual has it
     add_edge(

@@ -59,6 +59,9 @@ class ProcessSettings(BaseSettings):
         gt=0,
         description="How long a request may take until its answer begins; uploads take as they need.",
     )
+    sentry_dsn: SecretStr | None = Field(
+        None, description="https://…: where errors that are logged with a traceback are sent, too."
+    )
 
     @field_validator("cors_origins")
     @classmethod

@@ -150,10 +150,13 @@ async def test_a_client_that_has_gone_is_no_crash(client, configure, capsys):
     assert (line["event"], line["level"]) == ("request.abandoned", "info")
 
 
-async def test_a_traceparent_is_taken_over(client):
+async def test_a_trace_is_gone_on_with_by_a_span_of_its_own(client):
     response = await client.get("/trace", headers={"traceparent": TRACEPARENT})
-    assert response.json() == TRACEPARENT
-    assert response.headers["x-request-id"] == TRACE_ID
+    version, trace_id, parent, flags = TRACEPARENT.split("-")
+    assert response.headers["x-request-id"] == trace_id == TRACE_ID
+    here = response.json().split("-")
+    assert (here[0], here[1], here[3]) == (version, trace_id, flags)
+    assert here[2] != parent
 
 
 async def test_each_request_without_one_gets_its_own(client):

@@ -33,6 +33,8 @@ class Claimed:
         test: Somebody asked for it to try the endpoint: there is one attempt, which says so in a header.
         troubled: Its endpoint may have failed lately, so that a success is news.
         probe: The circuit of its endpoint is open, and this is the attempt that tells whether it may close.
+        happened_at: The time of the event that it tells; None: somebody tries the endpoint.
+        traceparent: The trace of that event.
     """
 
     id: UUID
@@ -46,6 +48,8 @@ class Claimed:
     test: bool = False
     troubled: bool = True
     probe: bool = False
+    happened_at: datetime | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ _CLAIM = text("""
         RETURNING d.*
     )
     SELECT d.id, d.endpoint_id, d.event_type, coalesce(m.body, d.body) AS body, d.sequence, d.attempts_made, d.tries,
-        d.ordered_by IS NOT NULL AS ordered, d.test
+        d.ordered_by IS NOT NULL AS ordered, d.test, m.happened_at, m.traceparent
     FROM leased d LEFT JOIN notifier.messages m ON m.id = d.message_id
     ORDER BY d.sequence
 """).bindparams(_AHEAD, bindparam("ids", type_=ARRAY(Uuid)), bindparam("counts", type_=ARRAY(Integer)))
@@ -177,6 +177,8 @@ async def claim(
             test=row.test,
             troubled=lanes[row.endpoint_id][0].troubled,
             probe=mine[row.endpoint_id].probe,
+            happened_at=row.happened_at,
+            traceparent=row.traceparent,
         )
         for row in await connection.execute(_CLAIM, parameters)
     ]

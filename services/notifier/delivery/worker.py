@@ -26,9 +26,11 @@ from services.notifier.delivery.sender import Sender
 from services.notifier.delivery.signing import signed_headers
 from shared.platform.bus import Publish
 from shared.platform.health import Check
-from shared.platform.logs import get_logger
+from shared.platform.logs import current_traceparent, get_logger
 from shared.platform.presence import is_alive
 from shared.platform.service import Stopping
+from shared.platform.telemetry.figures import ATTEMPTS, EVENT_TO_DELIVERY_SECONDS
+from shared.platform.telemetry.tracing import SpanKind, span
 
 POLL_SECONDS = 0.5  # how late what another process made due may be; what is due in this one wakes the worker
 # From one claim to the next, at least: to look for deliveries at each event would cost as much as all else about it, and
@@ -224,13 +226,19 @@ class DeliveryWorker:
 
     async def _send(self, claimed: Claimed) -> Attempt:
         began, start = datetime.now(UTC), time.monotonic()
-        try:
-            return await self._sender.post(claimed.destination.url, _headers(claimed), claimed.body)
-        except Exception:
-            # A fault of ours must count as an attempt too, or it would be tried without end.
-            log.exception("delivery.attempt_crashed", delivery_id=str(claimed.id))
-            latency = round((time.monotonic() - start) * 1000)
-            return Attempt(attempted_at=began, latency_ms=latency, error="internal error")
+        with span(f"deliver {claimed.event_type}", SpanKind.CLIENT, parent=claimed.traceparent) as current:
+            try:
+                attempt = await self._sender.post(claimed.destination.url, _headers(claimed), claimed.body)
+            except Exception:
+                # A fault of ours must count as an attempt too, or it would be tried without end.
+                log.exception("delivery.attempt_crashed", delivery_id=str(claimed.id))
+                latency = round((time.monotonic() - start) * 1000)
+                attempt = Attempt(attempted_at=began, latency_ms=latency, error="internal error")
+            current.set_attribute("http.response.status_code", attempt.response_status or 0)
+        ATTEMPTS.labels(_result(attempt)).inc()
+        if attempt.succeeded and claimed.happened_at:
+            EVENT_TO_DELIVERY_SECONDS.observe((datetime.now(UTC) - claimed.happened_at).total_seconds())
+        return attempt
 
     def _put(self, claimed: Claimed, attempt: Attempt) -> None:
         verdict = verdict_after(claimed.tries + 1, attempt, once=claimed.test, scale=self._retry_scale)
@@ -275,14 +283,24 @@ class DeliveryWorker:
             log.warning("delivery.leases_kept", error=repr(error))
 
 
+def _result(attempt: Attempt) -> str:
+    """Of few different ones: what was answered by its class, or that nothing was."""
+    if attempt.succeeded:
+        return "succeeded"
+    return f"{attempt.response_status // 100}xx" if attempt.response_status else "unanswered"
+
+
 def _headers(claimed: Claimed) -> dict[str, str]:
     signed = signed_headers(claimed.destination.keys, message_id(claimed.id), int(time.time()), claimed.body)
     sequence = {} if claimed.sequence is None else {"webhook-sequence": str(claimed.sequence)}
+    current = current_traceparent()
+    traceparent = {"traceparent": current} if current and claimed.traceparent else {}
     return {
         **claimed.destination.headers,
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,
         **signed,
         **sequence,
+        **traceparent,
         **({"webhook-test": "true"} if claimed.test else {}),
     }

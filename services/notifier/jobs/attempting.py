@@ -18,8 +18,9 @@ from services.notifier.jobs.calendar import retry_delay
 from services.notifier.jobs.job import Job
 from services.notifier.jobs.runs import Claimed, Ending
 from shared.contracts.problems import Problem
-from shared.platform.logs import bound, get_logger, new_traceparent
+from shared.platform.logs import bound, get_logger
 from shared.platform.presence import is_alive
+from shared.platform.telemetry.tracing import span
 
 MAX_ERROR = 500  # characters; all of it is in the log
 
@@ -110,7 +111,7 @@ class Books:
 
 async def attempted(job: Job, claimed: Claimed) -> Ending:
     """Do what is claimed: how it ended. Raises nothing but what cancels it."""
-    with bound(**_named(claimed), traceparent=new_traceparent()):
+    with bound(**_named(claimed)), span(f"job {claimed.job}", parent=None):
         log.info("job.started", tries=claimed.tries)
         try:
             result = await job.run(claimed.tenant, claimed.logical_date)

@@ -38,19 +38,12 @@ def told_deletion(event: AnyEvent) -> Message:
     body = all_deleted_body(
         event_type, event.time, dataset=dataset.name, edit_id=data.edit_id, count=data.deleted
     )
-    return Message(event.tenant, event.id, event_type, body, dataset=dataset.name)
+    return Message.of(event, event_type, body, dataset=dataset.name)
 
 
 def _of_one(event: AnyEvent, dataset: Dataset, event_type: str, item: bytes, key: str) -> Message:
     body = edit_body(event_type, event.time, dataset=dataset.name, edit_id=event.data.edit_id, item=item)
-    return Message(
-        event.tenant,
-        event.id,
-        event_type,
-        body,
-        dataset=dataset.name,
-        ordered_by=_of_record(dataset, key),
-    )
+    return Message.of(event, event_type, body, dataset=dataset.name, ordered_by=_of_record(dataset, key))
 
 
 def _of_record(dataset: Dataset, key: str) -> UUID:

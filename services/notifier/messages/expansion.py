@@ -195,4 +195,4 @@ class _Step:
             items=batch.items,
         )
         event = self.event
-        return Message(event.tenant, event.id, batch.event_type, body, part=self.batches, dataset=dataset)
+        return Message.of(event, batch.event_type, body, part=self.batches, dataset=dataset)

@@ -7,15 +7,27 @@ gaps and come in the order of commits. Endpoints are locked in the order of thei
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Integer, Interval, LargeBinary, Text, TextClause, Uuid, bindparam, text
+from sqlalchemy import (
+    ARRAY,
+    DateTime,
+    Integer,
+    Interval,
+    LargeBinary,
+    Text,
+    TextClause,
+    Uuid,
+    bindparam,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifier.delivery.schedule import HOLD_TRIES
 from services.notifier.messages.event_types import patterns_for
+from shared.contracts.events import AnyEvent
 
 # What an endpoint that is disabled for longer would be sent is not kept any more.
 RETENTION = timedelta(days=30)
@@ -33,6 +45,8 @@ class Message:
         dataset: What it is about; None: what an endpoint says of datasets does not matter.
         ordered_by: What has the same is sent one by one, in order. None: it may be sent at once.
         other_than: An endpoint that is not told.
+        happened_at: The time of its event.
+        traceparent: The trace of its event, which each attempt goes on with.
     """
 
     tenant: str
@@ -43,6 +57,21 @@ class Message:
     dataset: str | None = None
     ordered_by: UUID | None = None
     other_than: UUID | None = None
+    happened_at: datetime | None = None
+    traceparent: str | None = None
+
+    @classmethod
+    def of(cls, event: AnyEvent, event_type: str, body: bytes, **further: Any) -> Self:
+        """What tells `event`; `further`: other attributes."""
+        return cls(
+            event.tenant,
+            event.id,
+            event_type,
+            body,
+            happened_at=event.time,
+            traceparent=event.traceparent,
+            **further,
+        )
 
 
 @dataclass(frozen=True)
@@ -118,6 +147,8 @@ _TYPES: dict[str, Any] = {
     "about": ARRAY(Text()),
     "parts": ARRAY(Integer()),
     "bodies": ARRAY(LargeBinary()),
+    "moments": ARRAY(DateTime(timezone=True)),
+    "traces": ARRAY(Text()),
 }
 
 
@@ -132,11 +163,12 @@ _LOCK = _statement(f"SELECT e.id {_SUBSCRIBED}")
 _FAN_OUT = _statement(f"""
     WITH told AS (
         SELECT uuidv7() AS id, t.*
-        FROM unnest(:of_tenants, :events, :types, :about, :orders, :others, :parts, :bodies) WITH ORDINALITY
-            AS t (tenant, event_id, event_type, dataset, ordered_by, other_than, part, body, nth)
+        FROM unnest(:of_tenants, :events, :types, :about, :orders, :others, :parts, :bodies, :moments, :traces)
+            WITH ORDINALITY AS t (tenant, event_id, event_type, dataset, ordered_by, other_than, part, body,
+                happened_at, traceparent, nth)
     ), {_WANTED}, made AS (
-        INSERT INTO notifier.messages (id, tenant, event_id, part, event_type, body)
-        SELECT id, tenant, event_id, part, event_type, body
+        INSERT INTO notifier.messages (id, tenant, event_id, part, event_type, body, happened_at, traceparent)
+        SELECT id, tenant, event_id, part, event_type, body, happened_at, traceparent
         FROM told WHERE id IN (SELECT message_id FROM wanted)
     ), {_DELIVERED}
 """)  # noqa: S608 - text of this module
@@ -150,8 +182,9 @@ _DELIVER = _statement(f"""
 """)  # noqa: S608 - text of this module
 
 _ADD = _statement("""
-    INSERT INTO notifier.messages (tenant, event_id, part, event_type, body)
-    SELECT t.* FROM unnest(:of_tenants, :events, :parts, :types, :bodies) AS t (tenant, event_id, part, event_type, body)
+    INSERT INTO notifier.messages (tenant, event_id, part, event_type, body, happened_at, traceparent)
+    SELECT t.* FROM unnest(:of_tenants, :events, :parts, :types, :bodies, :moments, :traces)
+        AS t (tenant, event_id, part, event_type, body, happened_at, traceparent)
     ORDER BY part
     RETURNING id, part
 """)
@@ -219,6 +252,8 @@ def _columns(messages: Sequence[Message]) -> dict[str, Any]:
         "parts": [message.part for message in messages],
         "types": [message.event_type for message in messages],
         "bodies": [message.body for message in messages],
+        "moments": [message.happened_at for message in messages],
+        "traces": [message.traceparent for message in messages],
     }
 
 

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
-from time import monotonic
-from typing import Literal
+from datetime import UTC, datetime
+from time import monotonic, perf_counter
+from typing import Any, Literal
 from uuid import UUID
 
 from faststream.exceptions import NackMessage
@@ -17,10 +17,20 @@ from faststream_outbox.message import OutboxInnerMessage
 from sqlalchemy import Insert, delete, func, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from shared.contracts.events import AnyEvent, EventData, EventInvalid, envelope_from, event_from, event_of
-from shared.contracts.topology import LIVE_TYPES, QUEUES, Queue, queues_for
+from shared.contracts.events import (
+    AnyEvent,
+    CanarySent,
+    EventData,
+    EventInvalid,
+    envelope_from,
+    event_from,
+    event_of,
+)
+from shared.contracts.topology import CANARY_TYPE, LIVE_TYPES, QUEUES, Queue, queues_for
 from shared.platform.bus.backlog import IN_POSTGRESQL, LEASE_SECONDS, Depth, relay_of
+from shared.platform.bus.canary import Pulse, send_canaries
 from shared.platform.bus.delivery import Later, Subscription
+from shared.platform.bus.figures import read_backlog
 from shared.platform.bus.live import Live, PostgresLive
 from shared.platform.bus.rabbit import RabbitTransport
 from shared.platform.bus.retry import FOREVER, RetryPolicy
@@ -30,10 +40,13 @@ from shared.platform.database import engine_for
 from shared.platform.health import Check
 from shared.platform.logs import bound, current_traceparent, get_logger
 from shared.platform.presence import Presence
+from shared.platform.telemetry.figures import CANARY_SECONDS, MESSAGE_SECONDS, MESSAGES, Sample
+from shared.platform.telemetry.tracing import SpanKind, span
 
 RELAY_BATCH = 10
 PARK_RETRY_SECONDS = 2.0
 PARK_SECONDS = 20 * 60  # RabbitMQ takes a message back after 30 minutes
+PLATFORM_TENANT = "penstock"  # of canaries, which are nobody's
 POLL_SECONDS = 1.0  # how late a delayed message may be; what is due now is announced by NOTIFY
 
 log = get_logger(__name__)
@@ -74,6 +87,8 @@ class Bus:
         self._retry = retry or RetryPolicy()
         self._stop_seconds = stop_seconds
         self._subscriptions: list[Subscription] = []
+        self._pulses: dict[str, Pulse] = {}
+        self._canaries: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[AnyEvent], Awaitable[None]]] = []
         self._rabbit = RabbitTransport(bus_url, service, stop_seconds=stop_seconds) if bus_url else None
         self._publisher = OutboxBroker(outbox_table=TABLES.outbox, logger=_library_log)
@@ -126,6 +141,7 @@ class Bus:
         """Connect, declare the topology, begin to consume."""
         queues = [subscription.queue for subscription in self._subscriptions]
         mine = [queue.name for queue in queues] + [relay_of(self.service)]
+        self._pulses = {queue.name: Pulse(queue.name) for queue in queues}
         await self.presence.start(mine)
         connections = sum(queue.workers + 1 for queue in queues) + (2 if self._rabbit else 0) + 3
         self._engine = engine_for(self._database_url, self.service, pool_size=connections)
@@ -140,10 +156,13 @@ class Bus:
             await self._postgres_live.start()
             await self._relay_by_hand()
         await self._broker.start()
+        self._canaries = asyncio.create_task(send_canaries(list(self._pulses.values()), self._send_canaries))
 
     async def stop(self) -> None:
         """Take no new message, finish what is in hand, disconnect. At most `stop_seconds`."""
         self._stopping.set()
+        if self._canaries:
+            self._canaries.cancel()
         stopping = []
         if self._rabbit:
             stopping.append(self._rabbit.stop())
@@ -172,7 +191,7 @@ class Bus:
             checks.append(Check("bus.live", ok=self._postgres_live.alive))
         if self._rabbit:
             checks += await self._rabbit.checks()
-        return checks
+        return checks + [pulse.check() for pulse in self._pulses.values()]
 
     @property
     def transport(self) -> Literal["embedded", "rabbitmq"]:
@@ -189,6 +208,18 @@ class Bus:
             return await self._rabbit.depths()
         return {queue.name: IN_POSTGRESQL for queue in QUEUES}
 
+    async def figures(self) -> Sequence[Sample]:
+        """How much waits in the queues that this service consumes, for how long, and what it has not got rid of itself.
+
+        Raises:
+            BrokerSilent: RabbitMQ does not say. Its figures are then left out, as those of a database that is away are.
+        """
+        assert self._engine is not None
+        depths = await self.depths()  # first: it may take seconds, for which no connection is held
+        async with self._engine.connect() as connection:
+            backlog = await read_backlog(connection, self.service, depths)
+        return [*backlog, *(pulse.sample() for pulse in self._pulses.values())]
+
     def _consumers_on(self, engine: AsyncEngine) -> OutboxBroker:
         broker = OutboxBroker(
             engine,
@@ -197,6 +228,7 @@ class Bus:
             graceful_timeout=self._stop_seconds,
             logger=_library_log,
             apply_types=False,
+            metrics_recorder=self._on_poll,
         )
         broker.config.broker_config.client = SettlingClient(
             engine, TABLES.outbox, dlq_table=TABLES.dead_letters
@@ -271,18 +303,35 @@ class Bus:
         return handle
 
     async def _handle(self, subscription: Subscription, event: AnyEvent) -> None:
-        with bound(
-            event_id=str(event.id), event_type=event.type, tenant=event.tenant, traceparent=event.traceparent
+        queue, begun, outcome = subscription.queue.name, perf_counter(), "handled"
+        with (
+            self._pulses[queue].working(),
+            bound(event_id=str(event.id), event_type=event.type, tenant=event.tenant),
+            span(
+                f"process {event.type}",
+                SpanKind.CONSUMER,
+                parent=event.traceparent,
+                **{"messaging.destination.name": queue, "messaging.message.id": str(event.id)},
+            ),
         ):
             try:
-                await subscription.handlers[event.type](event)
+                if event.type == CANARY_TYPE:
+                    CANARY_SECONDS.labels(queue).observe((datetime.now(UTC) - event.time).total_seconds())
+                else:
+                    await subscription.handlers[event.type](event)
             except Later:
+                outcome = "later"
                 raise
             except Exception:
-                log.exception("event.handler_failed", queue=subscription.queue.name, subject=event.subject)
+                outcome = "failed"
+                log.exception("event.handler_failed", queue=queue, subject=event.subject)
                 raise
+            finally:
+                MESSAGE_SECONDS.labels(queue).observe(perf_counter() - begun)
+                MESSAGES.labels(queue, outcome).inc()
 
     async def _exhausted(self, subscription: Subscription, event: AnyEvent, error: Exception) -> None:
+        MESSAGES.labels(subscription.queue.name, "dead").inc()
         log.error("event.dead", queue=subscription.queue.name, event_id=str(event.id), subject=event.subject)
         if subscription.on_exhausted:
             await subscription.on_exhausted(event, error)
@@ -332,12 +381,30 @@ class Bus:
         async with self._engine.begin() as connection:
             rows = (await connection.execute(waiting.returning(TABLES.outbox.c.payload))).scalars().all()
             for body in rows:
-                for queue in queues_for(envelope_from(body).type):
+                event_type = envelope_from(body).type
+                for queue in () if event_type == CANARY_TYPE else queues_for(event_type):
                     await self._publisher.publish(body, queue=queue.name, session=connection)
 
     async def _relay(self, message: StreamMessage[OutboxInnerMessage]) -> None:
         assert self._rabbit is not None
-        await self._rabbit.publish(envelope_from(message.body), message.body)
+        event = envelope_from(message.body)
+        with span(f"publish {event.type}", SpanKind.PRODUCER, parent=event.traceparent):
+            await self._rabbit.publish(event, message.body)
+
+    async def _send_canaries(self, queues: Sequence[str]) -> None:
+        """Put a canary for each of these queues where whatever this service publishes begins its way."""
+        assert self._engine is not None
+        async with self._engine.begin() as connection:
+            for name in queues:
+                canary = self.event(CanarySent(queue=name), tenant=PLATFORM_TENANT, subject=name)
+                begins = relay_of(self.service) if self._rabbit else name
+                await self._publisher.publish(canary.to_bytes(), queue=begins, session=connection)
+
+    def _on_poll(self, event: str, tags: Mapping[str, Any]) -> None:
+        """What the library tells of its consumers on PostgreSQL; on RabbitMQ these have the next attempts only."""
+        pulse = self._pulses.get(tags.get("queue", ""))
+        if event == "fetched" and pulse and not self._rabbit:
+            pulse.seen()
 
 
 def _parked(queue: Queue, body: bytes, attempts: int, delay: float | None, error: Exception) -> Insert:

@@ -14,10 +14,19 @@ from faststream.rabbit import Channel, ExchangeType, QueueType, RabbitBroker, Ra
 from faststream.rabbit.subscriber import RabbitSubscriber
 
 from shared.contracts.events import AnyEvent, EventInvalid, event_from
-from shared.contracts.topology import DEAD_EXCHANGE, EXCHANGE, LIVE_EXCHANGE, QUEUES, Queue
+from shared.contracts.topology import (
+    CANARY_TYPE,
+    DEAD_EXCHANGE,
+    EXCHANGE,
+    LIVE_EXCHANGE,
+    QUEUES,
+    Queue,
+    canary_key,
+)
 from shared.platform.bus.backlog import BrokerSilent, Depth
 from shared.platform.health import Check
 from shared.platform.logs import get_logger
+from shared.platform.telemetry.figures import MESSAGES
 
 PUBLISH_TIMEOUT_SECONDS = 10.0
 RECONNECT_SECONDS = 1.0
@@ -75,7 +84,7 @@ class RabbitTransport:
                 ack_policy=AckPolicy.NACK_ON_ERROR,
                 decoder=_whole_message,
             )
-            subscriber(_rejecting_invalid(handle))
+            subscriber(_rejecting_invalid(queue, handle))
             self._subscribers[queue.name] = subscriber
         if listeners:
             self._subscribe_live(listeners)
@@ -93,7 +102,7 @@ class RabbitTransport:
         await self._broker.publish(
             body,
             exchange=EVENTS,
-            routing_key=event.type,
+            routing_key=canary_key(event.subject) if event.type == CANARY_TYPE else event.type,
             persist=True,
             mandatory=True,
             timeout=PUBLISH_TIMEOUT_SECONDS,
@@ -178,8 +187,8 @@ async def _declare_topology(connection: AbstractConnection) -> None:
         )
         await graveyard.bind(dead, routing_key=queue.name)
         inbox = await channel.declare_queue(queue.name, durable=True, arguments=declared(queue).arguments)
-        for event_type in sorted(queue.types):
-            await inbox.bind(events, routing_key=event_type)
+        for routing_key in (*sorted(queue.types), queue.canary_key):
+            await inbox.bind(events, routing_key=routing_key)
 
 
 async def _depths(connection: AbstractConnection) -> dict[str, Depth]:
@@ -203,12 +212,14 @@ async def _depths(connection: AbstractConnection) -> dict[str, Depth]:
 
 
 def _rejecting_invalid(
+    queue: Queue,
     handle: Callable[[bytes], Awaitable[None]],
 ) -> Callable[[StreamMessage[object]], Awaitable[None]]:
     async def consume(message: StreamMessage[object]) -> None:
         try:
             await handle(message.body)
         except EventInvalid as error:
+            MESSAGES.labels(queue.name, "invalid").inc()
             log.exception("event.invalid")
             raise RejectMessage from error
 
