@@ -34,7 +34,7 @@ test: $(VENV)/.installed-dev ## Run all tests on real servers (ARGS="-k books" f
 	@$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-deploy: $(VENV)/.installed-dev ## Build the images, start deploy/compose.yaml and test it (needs Docker; some minutes)
-	@PENSTOCK_TEST_DEPLOY=yes $(BIN)/python -m pytest tests/deploy $(ARGS)
+	@PENSTOCK_TEST_DEPLOY=yes $(BIN)/python -m pytest tests/deploy tests/e2e/test_away.py tests/e2e/test_rolling.py $(ARGS)
 
 bench: $(VENV)/.installed ## Measure, one JSON line a figure (ONLY=import_new,reading for some; ARGS="--help")
 	@$(BIN)/python -m bench --only "$(ONLY)" $(ARGS)

@@ -115,11 +115,17 @@ def execute(url: str, *statements: str) -> None:
 
 def value_of(url: str, query: str) -> Any:
     """The first value that `query` answers."""
+    rows = rows_of(url, query)
+    return rows[0][0] if rows else None
 
-    async def run() -> Any:
+
+def rows_of(url: str, query: str) -> list[asyncpg.Record]:
+    """What `query` answers."""
+
+    async def run() -> list[asyncpg.Record]:
         connection = await asyncpg.connect(url)
         try:
-            return await connection.fetchval(query)
+            return list(await connection.fetch(query))
         finally:
             await connection.close()
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from bench import files
 from bench.bench import Bench, NotMeasured, say
 from penstock.home import new_receipt_key
+from penstock.local import rabbitmq
 from penstock.local.processes import free_port, tail
+from penstock.local.rabbitmq import LocalRabbit
 from shared.client import ClientError, Json, PenstockClient
 from shared.platform.auth import create_jwt
 
@@ -52,6 +55,10 @@ class Process:
                 stderr=output,
                 start_new_session=True,  # Ctrl-C is for the bench, which stops its processes in order
             )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def wait_until_ready(self) -> None:
         """Raises NotMeasured if it ends, or does not answer in time."""
@@ -168,6 +175,50 @@ def penstock_apart(bench: Bench, database_url: str, *, processors: int = 1) -> I
         names = ["upload", "results", *["processor"] * processors]
         upload, results, *others = _started(bench, stack, [("serve", name) for name in names], environment)
         yield Penstock(upload.url, results.url, others)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Every service in processes of its own, on a RabbitMQ of their own, and a receiver of webhooks beside them.
+
+    Attributes:
+        services: The processes of each service.
+        store: The folder of uploaded files.
+    """
+
+    penstock: Penstock
+    services: Mapping[str, Sequence[Process]]
+    receiver: Process
+    broker: LocalRabbit
+    store: Path
+
+
+@contextmanager
+def cluster(bench: Bench, database_url: str, *, processors: int = 1) -> Iterator[Cluster]:
+    """The four services as they are deployed, with `processors` processors.
+
+    Raises:
+        NotMeasured: this machine has no RabbitMQ.
+    """
+    if rabbitmq.find_server() is None:
+        raise NotMeasured("needs a rabbitmq-server on this machine")
+    with ExitStack() as stack:
+        broker = rabbitmq.start(stack.enter_context(bench.subfolder("broker")))
+        stack.callback(broker.stop)
+        environment = {
+            **_environment(bench, stack, database_url),
+            "PENSTOCK_BUS_URL": broker.url,
+            "PENSTOCK_WEBHOOK_ALLOW_PRIVATE": "true",
+        }
+        names = ["upload", "results", "notifier", *["processor"] * processors]
+        started = _started(bench, stack, [("serve", name) for name in names], environment)
+        receiver = Process((), environment, bench.folder, module="bench.hooks")
+        stack.callback(receiver.stop)
+        receiver.wait_until_ready()
+        upload, results, notifier, *others = started
+        services = {"upload": [upload], "results": [results], "notifier": [notifier], "processor": others}
+        store = Path(urlsplit(environment["PENSTOCK_STORE_URL"]).path)
+        yield Cluster(Penstock(upload.url, results.url, others), services, receiver, broker, store)
 
 
 @contextmanager

@@ -61,13 +61,18 @@ class Webhooks:
     """A running notifier and a receiver; made by `webhooks`."""
 
     def __init__(
-        self, notifier: Process, receiver: Process, database: "asyncpg.Pool[Any]", engine: AsyncEngine
+        self,
+        notifier: Process,
+        receiver: Process,
+        database: "asyncpg.Pool[Any]",
+        engine: AsyncEngine,
+        bus_url: str | None,
     ) -> None:
         self.receiver_url = receiver.url
         self._notifier_url = notifier.url
         self._database = database
         self._engine = engine
-        self._bus = Bus("processor", database_url=str(engine.url))
+        self._bus = Bus("processor", database_url=str(engine.url), bus_url=bus_url)
         self._client = httpx.AsyncClient(timeout=60, trust_env=False)
 
     async def endpoint(
@@ -110,11 +115,16 @@ class Webhooks:
 
 
 @asynccontextmanager
-async def webhooks(url: str, notifier: Process, receiver: Process) -> AsyncIterator[Webhooks]:
-    """What a measurement of webhooks works with, on the database at `url`."""
+async def webhooks(
+    url: str, notifier: Process, receiver: Process, *, bus_url: str | None = None
+) -> AsyncIterator[Webhooks]:
+    """What a measurement of webhooks works with, on the database at `url`.
+
+    With `bus_url`, a RabbitMQ, it needs a running processor, whose relay sends what is published.
+    """
     engine = engine_for(url, "processor", pool_size=PUBLISHERS)
     async with asyncpg.create_pool(url, min_size=1, max_size=2) as database:
-        ours = Webhooks(notifier, receiver, database, engine)
+        ours = Webhooks(notifier, receiver, database, engine, bus_url)
         try:
             yield ours
         finally:

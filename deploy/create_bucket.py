@@ -1,4 +1,4 @@
-"""Makes the bucket of PENSTOCK_STORE_URL, if it is not there, with the AWS_… settings that the services read, too."""
+"""Makes the bucket of PENSTOCK_STORE_URL, if it is not there, with the AWS_… settings and secrets that the services read, too."""
 
 import os
 from datetime import timedelta
@@ -10,6 +10,9 @@ from urllib.request import Request, urlopen
 import obstore
 from obstore.store import from_url
 
+from penstock.secret_files import read_secret_files
+
+read_secret_files()
 bucket = urlsplit(os.environ["PENSTOCK_STORE_URL"]).netloc
 # obstore makes no buckets, but it signs the request that does.
 request = obstore.sign(from_url(f"s3://{bucket}"), "PUT", "", timedelta(minutes=1))

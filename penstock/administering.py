@@ -73,7 +73,7 @@ def list_tokens() -> None:
         )
         for key in keys
     ]
-    _print_table(rows)
+    print_table(rows)
 
 
 @tokens.command("revoke")
@@ -102,7 +102,7 @@ def list_limits() -> None:
 
     with installed_database() as database_url:
         rows = own_limits(database_url)
-    _print_table([("TENANT", "UPLOADS A MINUTE", "IMPORTS AT ONCE", "LARGEST FILE"), *rows])
+    print_table([("TENANT", "UPLOADS A MINUTE", "IMPORTS AT ONCE", "LARGEST FILE"), *rows])
 
 
 @limits.command("set")
@@ -170,7 +170,7 @@ def _counted(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+def print_table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

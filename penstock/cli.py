@@ -1,6 +1,5 @@
 """The command line. What a command needs is imported when it runs, so that `penstock --help` is quick."""
 
-import os
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +10,10 @@ import typer
 
 from penstock.addresses import LOCAL, Token, Url, where
 from penstock.administering import limits, rebuilding, tokens
+from penstock.configuring import migrate, settings
 from penstock.failing import FAILED, NOT_STARTED, USAGE, databases_explained, extras_explained, fail
+from penstock.operating import forget, imports, queues
+from penstock.operating_tenants import tenants
 from penstock.reporting import log_event
 from penstock.secret_files import SecretsUnreadable, read_secret_files
 
@@ -31,6 +33,9 @@ app = typer.Typer(
 app.add_typer(tokens, name="token")
 app.add_typer(limits, name="limits")
 app.add_typer(rebuilding, name="rebuild")
+app.add_typer(queues, name="queues")
+app.add_typer(imports, name="imports")
+app.add_typer(tenants, name="tenant")
 
 
 def main() -> None:
@@ -114,19 +119,8 @@ def serve(
         fail(str(error), NOT_STARTED)
 
 
-@app.command()
-def migrate() -> None:
-    """Bring the database in PENSTOCK_DATABASE_URL to this version. Safe to run twice, or at once."""
-    url = os.environ.get("PENSTOCK_DATABASE_URL")
-    if not url:
-        example = "PENSTOCK_DATABASE_URL=postgresql://penstock:secret@localhost:5432/penstock"
-        fail(f"PENSTOCK_DATABASE_URL is not set. Example: {example}", USAGE)
-    from penstock.registry import MIGRATIONS
-    from shared.platform.database import migrate as run
-
-    with databases_explained():
-        run(url, MIGRATIONS)
-    print("The database is up to date.")
+app.command()(settings)
+app.command()(migrate)
 
 
 @app.command("run-job")
@@ -394,4 +388,5 @@ def verify(
     raise typer.Exit(run(Order(receipt, keys or url.rstrip("/") + KEYS_PATH, file), as_json=as_json))
 
 
+app.command("retention")(forget)
 app.command("log-event")(log_event)

@@ -25,11 +25,13 @@ log = get_logger(__name__)
 def database(home: Home) -> Iterator[str]:
     """The URL of the database: PENSTOCK_DATABASE_URL, else an embedded server that is stopped at the end.
 
+    Where that is a pooler's, what is not a service goes past it: PENSTOCK_DATABASE_SESSION_URL.
+
     Raises:
         LocalServerError: the embedded server does not start.
     """
     if url := os.environ.get("PENSTOCK_DATABASE_URL"):
-        yield url
+        yield os.environ.get("PENSTOCK_DATABASE_SESSION_URL") or url
         return
     with _kept_running(lambda: postgres.start(home.path)) as server:
         asyncio.run(_create_database(server.url))
@@ -69,6 +71,11 @@ def broker(home: Home) -> Iterator[str]:
         return
     with _kept_running(lambda: rabbitmq.start(home.path)) as node:
         yield node.url
+
+
+def present_broker(home: Home) -> str | None:
+    """The URL of RabbitMQ for a command beside the services: PENSTOCK_BUS_URL, else the node of `home` that runs; None: none."""
+    return os.environ.get("PENSTOCK_BUS_URL") or rabbitmq.running_url(home.path)
 
 
 ServerT = TypeVar("ServerT", postgres.LocalPostgres, rabbitmq.LocalRabbit)

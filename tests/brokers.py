@@ -5,6 +5,7 @@ PENSTOCK_TEST_DOCKER=no leaves Docker out.
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,12 +20,14 @@ START_SECONDS = 90
 
 
 class Broker(Protocol):
-    """A broker that a test may kill and start again, at the same URL and with its data."""
+    """A broker that a test may kill and start again, at the same URL and with its data, or freeze for a while."""
 
     url: str
 
     def kill(self) -> None: ...
     def start(self) -> None: ...
+    def freeze(self) -> None: ...
+    def thaw(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -38,6 +41,12 @@ class GivenBroker:
         raise NotImplementedError("the broker of PENSTOCK_TEST_BUS_URL is not ours to kill; unset it")
 
     def start(self) -> None:
+        raise NotImplementedError
+
+    def freeze(self) -> None:
+        raise NotImplementedError("the broker of PENSTOCK_TEST_BUS_URL is not ours to stop; unset it")
+
+    def thaw(self) -> None:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -57,6 +66,12 @@ class LocalBroker:
 
     def start(self) -> None:
         self._node = rabbitmq.start(self._home)
+
+    def freeze(self) -> None:
+        os.kill(self._node.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self._node.pid, signal.SIGCONT)
 
     def close(self) -> None:
         self._node.stop()
@@ -81,6 +96,12 @@ class DockerBroker:
     def start(self) -> None:
         self._container.get_wrapped_container().start()
         _wait_for_amqp(self._port)
+
+    def freeze(self) -> None:
+        self._container.get_wrapped_container().pause()
+
+    def thaw(self) -> None:
+        self._container.get_wrapped_container().unpause()
 
     def close(self) -> None:
         self._container.stop()

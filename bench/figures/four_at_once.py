@@ -28,7 +28,7 @@ class _Order:
 
 
 @measures("import_four_at_once")
-def import_four_at_once(bench: Bench) -> Iterator[Figure]:
+def import_fourat_once(bench: Bench) -> Iterator[Figure]:
     """Records a second of all four together: three of products, for two tenants, and one of books.
 
     `detail` has four of products for one tenant too.
@@ -68,10 +68,10 @@ def _warm_up(folder: Path) -> list[_Order]:
 def _speed(bench: Bench, warm_up: Sequence[_Order], orders: Sequence[_Order]) -> float:
     """Records a second of all `orders` together, on new processes and an empty database."""
     with bench.database() as url, penstock_apart(bench, url, processors=PROCESSORS) as penstock:
-        _at_once([_import(penstock, order) for order in warm_up])
+        at_once([_import(penstock, order) for order in warm_up])
         settle(url)
         began = time.perf_counter()
-        _at_once([_import(penstock, order) for order in orders])
+        at_once([_import(penstock, order) for order in orders])
         return sum(order.rows for order in orders) / (time.perf_counter() - began)
 
 
@@ -80,7 +80,7 @@ def _import(penstock: Penstock, order: _Order) -> Callable[[], object]:
     return lambda: penstock.import_file(order.file, expected, dataset=order.dataset, tenant=order.tenant)
 
 
-def _at_once(calls: Sequence[Callable[[], object]]) -> None:
+def at_once(calls: Sequence[Callable[[], object]]) -> None:
     """Make the calls together; returns when all have ended. Raises what the first one that failed raised."""
     ended: SimpleQueue[Exception | None] = SimpleQueue()
 

@@ -32,6 +32,7 @@ from penstock.local.processes import (
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+ASK_SECONDS = 30.0
 DEBIAN_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"  # AMQP 0-9-1, section 4.2.2
 CONNECTION_START = b"\x01\x00\x00"  # a method frame on channel 0
@@ -70,6 +71,23 @@ class LocalRabbit:
             # A dying process loses its command line before its sockets, so the port tells when it is gone.
             wait_until(lambda: not self._is_running() and port_is_free(node.port), STOP_SECONDS)
             _end_port_mapper(node.epmd_port)
+
+    def evaluate(self, expression: str) -> str:
+        """What the node says to an Erlang expression, by `rabbitmqctl eval`.
+
+        Raises:
+            LocalServerError: it does not run, or does not understand.
+        """
+        node, server = _read_node(self.folder), find_server()
+        if node is None or server is None:
+            raise LocalServerError(f"there is no RabbitMQ node in {self.folder}")
+        asked = ("--node", node.name, "--quiet", "eval", expression)
+        done = Account().run(
+            server.with_name("rabbitmqctl"), *asked, env=_environment(self.folder, node), timeout=ASK_SECONDS
+        )
+        if done.returncode != 0:
+            raise LocalServerError(f"RabbitMQ in {self.folder} did not answer: {done.stderr.strip()[-500:]}")
+        return done.stdout.strip()
 
     def _is_running(self) -> bool:
         return is_running(self.pid, _mark(self.folder))
@@ -116,6 +134,15 @@ def start(home: Path, *, port: int | None = None) -> LocalRabbit:
             f"RabbitMQ could not be started in {folder}: {error}. Its log, if it got that far, is "
             f"{_log(folder)}. Check who owns the folder and the room on its disk, or set PENSTOCK_HOME."
         ) from error
+
+
+def running_url(home: Path) -> str | None:
+    """Where the node of `home` listens; None: it does not run."""
+    folder = home.resolve() / "rabbitmq"
+    node, pid = _read_node(folder), _read_pid(folder)
+    if node is None or pid is None or not is_running(pid, _mark(folder)):
+        return None
+    return _rabbit(folder, node, pid).url
 
 
 def _adopt(folder: Path, port: int | None) -> LocalRabbit | None:

@@ -12,6 +12,7 @@ from services.notifier.backfill.backfilling import NAME as BACKFILL
 from services.notifier.backfill.backfilling import backfill_job
 from services.notifier.consumer import subscription
 from services.notifier.deliveries.retention import Retention
+from services.notifier.deliveries.retention import rule as deliveries_rule
 from services.notifier.delivery.figures import past_due
 from services.notifier.delivery.sender import Sender
 from services.notifier.delivery.worker import DeliveryWorker
@@ -24,15 +25,18 @@ from services.notifier.jobs.scheduler import Scheduler, in_order
 from services.notifier.logbook.by_job import from_job
 from services.notifier.logbook.logbook import Logbook
 from services.notifier.logbook.upkeep import Upkeep
+from services.notifier.logbook.upkeep import rule as events_rule
 from services.notifier.settings import Settings
+from services.notifier.tables import inbox
 from services.notifier.targets.guard import Guard
 from services.notifier.targets.resolver import Resolver
 from shared.contracts.problems import Problem
 from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for, pool_figures
-from shared.platform.health import Check, database_check
+from shared.platform.health import Check, database_check, together
 from shared.platform.presence import Presence
+from shared.platform.retention import Rule, handled_events
 from shared.platform.service import Service, Stopping
 from shared.platform.telemetry.figures import Sample
 
@@ -44,10 +48,15 @@ JOB_SHARE = 0.2  # jobs are cancelled soon: they go on where they are run again
 def build(stopping: Stopping) -> Service:
     """The notifier as the environment configures it."""
     settings = Settings()
-    engine = engine_for(settings.database_url, "notifier", pool_size=settings.database_pool_size)
+    engine = engine_for(
+        settings.database_url,
+        "notifier",
+        pool_size=settings.database_pool_size,
+        pooler=settings.database_pooler,
+    )
     bus = Bus(
         "notifier",
-        database_url=settings.database_url,
+        database_url=settings.session_url,
         bus_url=settings.bus_url,
         stop_seconds=settings.stop_seconds,
     )
@@ -62,7 +71,7 @@ def build(stopping: Stopping) -> Service:
     )
     logbook = Logbook(bus.publish, settings.zone, quota=settings.event_quota_per_minute)
     days = settings.webhook_retention_days
-    retention = Retention(engine, stopping, days=days)
+    retention = Retention(engine, stopping, days=days, event_days=settings.event_retention_days)
     upkeep = Upkeep(engine, stopping, logbook, days=settings.investigation_retention_days)
     mute_ends = MuteEnds(engine, stopping, publish=bus.publish)
     bus.subscribe(
@@ -99,7 +108,8 @@ def build(stopping: Stopping) -> Service:
             yield
 
     async def checks() -> Sequence[Check]:
-        return [await database_check(engine), *await bus.checks(), worker.check(), scheduler.check()]
+        found = await together(database_check(engine), bus.checks())
+        return [*found, worker.check(), scheduler.check()]
 
     routes = router(
         engine,
@@ -153,13 +163,37 @@ async def jobs_by_hand() -> AsyncIterator[ByHand]:
         pydantic.ValidationError: a setting is wrong.
     """
     settings = Settings()
-    engine = engine_for(settings.database_url, "notifier", pool_size=settings.database_pool_size)
-    bus = Bus("notifier", database_url=settings.database_url, bus_url=settings.bus_url)
+    engine = engine_for(
+        settings.database_url,
+        "notifier",
+        pool_size=settings.database_pool_size,
+        pooler=settings.database_pooler,
+    )
+    bus = Bus("notifier", database_url=settings.session_url, bus_url=settings.bus_url)
     logbook = Logbook(bus.publish, settings.zone, quota=settings.event_quota_per_minute)
-    presence = Presence(settings.database_url, "jobs by hand")
+    presence = Presence(settings.session_url, "jobs by hand")
     async with AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
         stack.push_async_callback(presence.stop)
         await presence.start([])
         jobs = in_order(jobs_of(engine, logbook, settings))
         yield ByHand(Books(engine, telling(logbook)), jobs, settings.zone, presence.instance)
+
+
+@asynccontextmanager
+async def retention_by_hand() -> AsyncIterator[Sequence[Rule]]:
+    """What this service forgets, as the environment configures it, for a command.
+
+    Raises:
+        pydantic.ValidationError: a setting is wrong.
+    """
+    settings = Settings()
+    engine = engine_for(settings.session_url, "notifier", pool_size=1)
+    try:
+        yield [
+            deliveries_rule(engine, settings.webhook_retention_days),
+            events_rule(engine, settings.investigation_retention_days),
+            handled_events(engine, inbox, settings.event_retention_days),
+        ]
+    finally:
+        await engine.dispose()

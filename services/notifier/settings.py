@@ -12,7 +12,7 @@ from services.notifier.backfill.settings import ClickHouseSettings
 from services.notifier.targets.addresses import Network
 from services.notifier.targets.policy import PortRange, TargetPolicy, read_network, read_ports
 from services.notifier.targets.resolver import read_nameserver
-from shared.platform.settings import ApiSettings, CommaSeparated
+from shared.platform.settings import ApiSettings, CommaSeparated, Unit
 
 
 def _each(read: Callable[[str], Any]) -> BeforeValidator:
@@ -47,22 +47,22 @@ class Settings(AnalysisSettings, ClickHouseSettings, ApiSettings):
         (),
         description="Name servers that webhooks' hosts are looked up with, `address[:port]`; empty: the system's.",
     )
-    webhook_retry_scale: float = Field(
+    webhook_retry_scale: Annotated[float, Unit("times")] = Field(
         1.0, gt=0, description="Factor on every delay of the webhook retry schedule; below 1 for trials."
     )
-    webhook_retention_days: int = Field(
+    webhook_retention_days: Annotated[int, Unit("days")] = Field(
         30,
         ge=7,
         le=3650,
         description="For how many days deliveries of webhooks are kept: to look at, and to replay.",
     )
 
-    event_quota_per_minute: int = Field(
+    event_quota_per_minute: Annotated[int, Unit("events a minute")] = Field(
         100_000,
         ge=1,
         description="Investigation events a minute that each source may log: a supplier, or without one a stage.",
     )
-    investigation_retention_days: int = Field(
+    investigation_retention_days: Annotated[int, Unit("days")] = Field(
         400,
         ge=30,
         le=3650,
@@ -74,7 +74,7 @@ class Settings(AnalysisSettings, ClickHouseSettings, ApiSettings):
         description="Time zone of days and of times without an offset, by its IANA name, such as `Europe/Berlin`.",
     )
 
-    job_catch_up_days: int = Field(
+    job_catch_up_days: Annotated[int, Unit("days")] = Field(
         31,
         ge=1,
         le=366,

@@ -4,17 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from services.processor.consumer import subscriptions
 from services.processor.editing.consumer import editing_subscription
 from services.processor.editing.editor import Editor
 from services.processor.figures import read_imports
 from services.processor.pipeline import Pipeline
+from services.processor.retention import rules as details_rules
 from services.processor.searching import Indexer
 from services.processor.settings import Settings
+from services.processor.tables import inbox
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for, pool_figures
-from shared.platform.health import Check, database_check
+from shared.platform.health import Check, database_check, together
 from shared.platform.objects import Objects
+from shared.platform.retention import Retention, Rule, handled_events
 from shared.platform.service import Service, Stopping
 from shared.platform.telemetry.figures import Sample
 
@@ -22,10 +27,17 @@ from shared.platform.telemetry.figures import Sample
 def build(stopping: Stopping) -> Service:
     """The processor, configured from the environment."""
     settings = Settings()
-    database_url = settings.database_url
-    engine = engine_for(database_url, "processor", pool_size=settings.database_pool_size)
+    engine = engine_for(
+        settings.database_url,
+        "processor",
+        pool_size=settings.database_pool_size,
+        pooler=settings.database_pooler,
+    )
     bus = Bus(
-        "processor", database_url=database_url, bus_url=settings.bus_url, stop_seconds=settings.stop_seconds
+        "processor",
+        database_url=settings.session_url,
+        bus_url=settings.bus_url,
+        stop_seconds=settings.stop_seconds,
     )
     objects = Objects(settings.store_url)
     pipeline = Pipeline(
@@ -40,6 +52,7 @@ def build(stopping: Stopping) -> Service:
     for subscription in subscriptions(engine, bus, pipeline):
         bus.subscribe(subscription)
     bus.subscribe(editing_subscription(Editor(engine, bus)))
+    retention = Retention("processor", stopping, _rules(settings, engine, objects))
     indexer = Indexer(engine, pipeline.is_busy)
 
     @asynccontextmanager
@@ -49,16 +62,18 @@ def build(stopping: Stopping) -> Service:
             await pipeline.resume()
             watch = asyncio.create_task(pipeline.watch())
             indexing = asyncio.create_task(indexer.run())
+            retention.start()
             yield
             watch.cancel()
             indexing.cancel()
+            await retention.stop()
             await asyncio.wait([indexing])  # its connection goes back before the pool is closed
         finally:
             await bus.stop()
             await engine.dispose()
 
     async def checks() -> Sequence[Check]:
-        return [await database_check(engine), await objects.check(), *await bus.checks()]
+        return await together(database_check(engine), objects.check(), bus.checks())
 
     async def imports() -> Sequence[Sample]:
         async with engine.connect() as connection:
@@ -71,3 +86,25 @@ def build(stopping: Stopping) -> Service:
         "store": objects.figures,
     }
     return Service("processor", lifespan, checks, figures=figures)
+
+
+@asynccontextmanager
+async def retention_by_hand() -> AsyncIterator[Sequence[Rule]]:
+    """What this service forgets, as the environment configures it, for a command.
+
+    Raises:
+        pydantic.ValidationError: a setting is wrong.
+    """
+    settings = Settings()
+    engine = engine_for(settings.session_url, "processor", pool_size=1)
+    try:
+        yield _rules(settings, engine, Objects(settings.store_url))
+    finally:
+        await engine.dispose()
+
+
+def _rules(settings: Settings, engine: AsyncEngine, objects: Objects) -> Sequence[Rule]:
+    return [
+        *details_rules(engine, objects, settings.error_retention_days),
+        handled_events(engine, inbox, settings.event_retention_days),
+    ]

@@ -21,7 +21,7 @@ OUTCOMES = ("inserted", "updated", "unchanged", "duplicate", "rejected")
 
 _OPEN = text("""
     SELECT count(*) FILTER (WHERE started_at IS NULL) AS pending, count(started_at) AS processing,
-        coalesce(EXTRACT(epoch FROM now() - min(moved_at)), 0)::float8 AS oldest_seconds
+        greatest(EXTRACT(epoch FROM now() - min(moved_at)), 0)::float8 AS oldest_seconds
     FROM processor.imports WHERE status = 'processing'
 """)
 

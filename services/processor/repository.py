@@ -357,11 +357,13 @@ async def request_cancel(connection: AsyncConnection, import_id: UUID) -> Work |
 
 
 async def resume(connection: AsyncConnection, import_id: UUID) -> Work | None:
-    """Take a failed import up again, as its next run; None if it has not failed, or would fail in the same way."""
+    """Take a failed import up again, as its next run; None if it has not failed, or would fail in the same way, or what was
+    found wrong in it is removed.
+    """
     again = (
         update(imports)
         .where(imports.c.import_id == import_id, imports.c.status == "failed")
-        .where(imports.c.error_code.not_in(FINAL_ERROR_CODES))
+        .where(imports.c.error_code.not_in(FINAL_ERROR_CODES), imports.c.errors_removed_at.is_(None))
         .values(
             status="processing",
             run=imports.c.run + 1,
@@ -372,6 +374,7 @@ async def resume(connection: AsyncConnection, import_id: UUID) -> Work | None:
             error_code=None,
             error_message=None,
             finished_at=None,
+            moved_at=func.clock_timestamp(),
         )
         .returning(imports)
     )

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.contracts.events import COUNTS
 from shared.platform.bus import inbox_table
+from shared.platform.retention import doomed_table
 
 metadata = MetaData(schema="processor")
 
@@ -67,7 +68,11 @@ imports = Table(
     Column("error_code", Text),
     Column("error_message", Text),
     Column("corrects", Uuid),
+    Column("errors_removed_at", DateTime(timezone=True)),
+    Column("details_kept", Boolean),
 )
+
+doomed_files = doomed_table(metadata)
 
 receipts = Table(
     "receipts",

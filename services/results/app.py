@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from services.results.api import results_router
 from services.results.consumer import live_listener, subscription
 from services.results.imports.adoption import adopting
@@ -12,36 +14,41 @@ from services.results.receipts.signing import ReceiptKeys, private_key_of, publi
 from services.results.records.editing import PLACES, Edits
 from services.results.records.export import exports_at_once
 from services.results.settings import Settings
+from services.results.tables import inbox
 from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for, pool_figures
-from shared.platform.health import Check, database_check
+from shared.platform.health import Check, database_check, together
 from shared.platform.objects import Objects
 from shared.platform.querying import Copies
+from shared.platform.retention import Retention, Rule, handled_events
 from shared.platform.service import Service, Stopping
 
 
 def build(stopping: Stopping) -> Service:
     """The results service, configured from the environment."""
     settings = Settings()
-    engine = engine_for(settings.database_url, "results", pool_size=settings.database_pool_size)
+    engine = engine_for(
+        settings.database_url,
+        "results",
+        pool_size=settings.database_pool_size,
+        pooler=settings.database_pooler,
+    )
     auth = authenticator_of(settings, engine)
     bus = Bus(
         "results",
-        database_url=settings.database_url,
+        database_url=settings.session_url,
         bus_url=settings.bus_url,
         stop_seconds=settings.stop_seconds,
     )
 
-    # Apart from what reads: whoever waits for an edit keeps a connection.
-    sessions = engine_for(settings.database_url, "results", pool_size=PLACES, max_overflow=0)
+    # Apart from what reads: whoever waits for an edit keeps a session.
+    sessions = engine_for(settings.session_url, "results", pool_size=PLACES, max_overflow=0)
     edits = Edits(engine, sessions, bus, stopping)
     copies = Copies(engine, at_once=exports_at_once(settings.database_pool_size))
     objects = Objects(settings.store_url)
-    keys = ReceiptKeys(
-        private_key_of(settings.receipt_key.get_secret_value()),
-        [public_key_of(key) for key in settings.receipt_public_keys],
-    )
+    keys = _keys(settings)
+    retention = Retention("results", stopping, _rules(settings, engine))
 
     watches = Watches(engine, stopping)
     bus.subscribe(subscription(engine, watches.wake))
@@ -52,15 +59,17 @@ def build(stopping: Stopping) -> Service:
     async def lifespan() -> AsyncIterator[None]:
         try:
             await bus.start()
+            retention.start()
             async with adopting(engine, stopping), watches.running():
                 yield
         finally:
+            await retention.stop()
             await bus.stop()
             await sessions.dispose()
             await engine.dispose()
 
     async def checks() -> Sequence[Check]:
-        return [await database_check(engine), await objects.check(), *await bus.checks()]
+        return await together(database_check(engine), objects.check(), bus.checks())
 
     return Service(
         "results",
@@ -83,3 +92,38 @@ def build(stopping: Stopping) -> Service:
             "store": objects.figures,
         },
     )
+
+
+@asynccontextmanager
+async def retention_by_hand() -> AsyncIterator[Sequence[Rule]]:
+    """What this service forgets, as the environment configures it, for a command.
+
+    Raises:
+        pydantic.ValidationError: a setting is wrong.
+    """
+    settings = Settings()
+    engine = engine_for(settings.session_url, "results", pool_size=1)
+    try:
+        yield _rules(settings, engine)
+    finally:
+        await engine.dispose()
+
+
+def receipt_keys() -> ReceiptKeys:
+    """The keys that receipts are signed with, as the environment says, for a command.
+
+    Raises:
+        pydantic.ValidationError: a setting is wrong.
+    """
+    return _keys(Settings())
+
+
+def _keys(settings: Settings) -> ReceiptKeys:
+    return ReceiptKeys(
+        private_key_of(settings.receipt_key.get_secret_value()),
+        [public_key_of(key) for key in settings.receipt_public_keys],
+    )
+
+
+def _rules(settings: Settings, engine: AsyncEngine) -> Sequence[Rule]:
+    return [handled_events(engine, inbox, settings.event_retention_days)]

@@ -1,12 +1,13 @@
 """Settings of the results service."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from pydantic import Field, PositiveInt, SecretStr, field_validator
 from pydantic_core import PydanticKnownError
 
 from services.results.receipts.signing import NotAKey, private_key_of, public_key_of
-from shared.platform.settings import ApiSettings, CommaSeparated, StoreSettings
+from shared.platform.settings import ApiSettings, CommaSeparated, StoreSettings, Unit
 
 
 class Settings(ApiSettings, StoreSettings):
@@ -17,7 +18,7 @@ class Settings(ApiSettings, StoreSettings):
         (),
         description="Further Ed25519 public keys to publish: those of earlier receipts, or of the next key.",
     )
-    session_hours: PositiveInt = Field(
+    session_hours: Annotated[PositiveInt, Unit("hours")] = Field(
         12, le=720, description="How long the console stays signed in at most, in hours."
     )
 

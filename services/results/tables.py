@@ -93,6 +93,7 @@ uploaded_imports = Table(
     Column("column_count", Integer),
     Column("options", JSONB),
     Column("corrects", Uuid),
+    Column("file_removed_at", DateTime(timezone=True)),
     schema="upload",
 )
 
@@ -141,6 +142,7 @@ processor_imports = Table(
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
     Column("error_message", Text),
+    Column("errors_removed_at", DateTime(timezone=True)),
     schema="processor",
 )
 

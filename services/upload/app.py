@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from services.upload.admission import Admission
 from services.upload.api import router
 from services.upload.api_keys import api_keys_router
@@ -11,6 +13,7 @@ from services.upload.consumer import subscription
 from services.upload.intake import Intake
 from services.upload.limits import Limits, Sizes
 from services.upload.places import places_for_uploads
+from services.upload.retention import files_rule
 from services.upload.settings import Settings
 from services.upload.sweeper import Sweeper
 from services.upload.tus.api import tus_router
@@ -18,23 +21,35 @@ from services.upload.tus.creation import Creation
 from services.upload.tus.finish import Finisher
 from services.upload.tus.parts import Parts
 from services.upload.tus.requests import Requests
-from services.upload.tus.sweep import sweep
+from services.upload.tus.sweep import ask_again, sweep
 from services.upload.tus.writing import Writing
 from shared.platform.auth import authenticator_of
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for, pool_figures
-from shared.platform.health import Check, database_check
+from shared.platform.health import Check, database_check, together
 from shared.platform.objects import Objects
+from shared.platform.retention import Retention, Rule
 from shared.platform.service import Service, Stopping, joined
+
+# A database that does not answer any more counts as away, and whoever sends a file hears so.
+STATEMENT_SECONDS = 20.0  # all of them take milliseconds
 
 
 def build(stopping: Stopping) -> Service:
     """The upload service, configured from the environment."""
     settings = Settings()
-    database_url = settings.database_url
-    engine = engine_for(database_url, "upload", pool_size=settings.database_pool_size)
+    engine = engine_for(
+        settings.database_url,
+        "upload",
+        pool_size=settings.database_pool_size,
+        pooler=settings.database_pooler,
+        statement_seconds=STATEMENT_SECONDS,
+    )
     bus = Bus(
-        "upload", database_url=database_url, bus_url=settings.bus_url, stop_seconds=settings.stop_seconds
+        "upload",
+        database_url=settings.session_url,
+        bus_url=settings.bus_url,
+        stop_seconds=settings.stop_seconds,
     )
     objects = Objects(settings.store_url)
     auth = authenticator_of(settings, engine)
@@ -46,7 +61,9 @@ def build(stopping: Stopping) -> Service:
     admission = Admission(engine, owner=bus.presence.instance, defaults=limits)
     places = places_for_uploads()
     intake = Intake(engine, bus, objects, admission, places, max_ratio=settings.upload_max_ratio)
-    sweeper = Sweeper(engine, objects, admission, stopping, further=(lambda: sweep(engine, objects),))
+    further = (lambda: sweep(engine, objects), lambda: ask_again(engine, bus))
+    sweeper = Sweeper(engine, objects, admission, stopping, further=further)
+    retention = Retention("upload", stopping, _rules(settings, engine, objects))
     bus.subscribe(subscription(Finisher(engine, objects, intake, admission)))
     expires_after = timedelta(hours=settings.tus_expires_hours)
     resumable = Requests(
@@ -65,15 +82,17 @@ def build(stopping: Stopping) -> Service:
     async def lifespan() -> AsyncIterator[None]:
         await bus.start()
         sweeper.start()
+        retention.start()
         try:
             yield
         finally:
+            await retention.stop()
             await sweeper.stop()
             await bus.stop()
             await engine.dispose()
 
     async def checks() -> Sequence[Check]:
-        return [await database_check(engine), await objects.check(), *await bus.checks()]
+        return await together(database_check(engine), objects.check(), bus.checks())
 
     routes = joined(
         router(intake, admission, engine, bus, auth),
@@ -92,3 +111,22 @@ def build(stopping: Stopping) -> Service:
             "store": objects.figures,
         },
     )
+
+
+@asynccontextmanager
+async def retention_by_hand() -> AsyncIterator[Sequence[Rule]]:
+    """What this service forgets, as the environment configures it, for a command.
+
+    Raises:
+        pydantic.ValidationError: a setting is wrong.
+    """
+    settings = Settings()
+    engine = engine_for(settings.session_url, "upload", pool_size=1)
+    try:
+        yield _rules(settings, engine, Objects(settings.store_url))
+    finally:
+        await engine.dispose()
+
+
+def _rules(settings: Settings, engine: AsyncEngine, objects: Objects) -> Sequence[Rule]:
+    return [files_rule(engine, objects, settings.file_retention_days)]

@@ -45,7 +45,7 @@ async def retry(
 
     Raises:
         NotFound: `import_not_found`.
-        Conflict: `import_not_failed`, `import_not_retryable`; `file_already_imported`: another import has its bytes.
+        Conflict: `import_not_failed`, `import_not_retryable`, `file_removed`, `errors_removed`; `file_already_imported`: another import has its bytes.
         TooManyRequests: `too_many_imports`.
     """
     await noted.lock_tenant(connection, tenant)  # or the same bytes might just be coming in
@@ -64,6 +64,7 @@ async def retry(
             hint="mend the file or raise the limit, and upload it again",
             error_code=state.error_code,
         )
+    _check_kept(import_id, state)
     if not (state.forced or state.dry_run):
         same = await noted.find_same(connection, tenant, state.dataset, state.sha256, import_id=import_id)
         if same:
@@ -72,6 +73,23 @@ async def retry(
     await noted.open_again(connection, tenant, import_id, run=state.run + 1)
     await _publish(connection, bus, tenant, ImportRetry(import_id=import_id))
     return _ordered(import_id, state)
+
+
+def _check_kept(import_id: UUID, state: Row[Any]) -> None:
+    hint = "upload the file again"
+    if state.file_removed_at is not None:
+        raise Conflict(
+            "file_removed",
+            f"the file of import {import_id} was removed at {state.file_removed_at:%Y-%m-%d}, so it cannot go on",
+            hint=hint,
+        )
+    if state.errors_removed_at is not None:
+        raise Conflict(
+            "errors_removed",
+            f"what was found wrong in import {import_id} was removed at {state.errors_removed_at:%Y-%m-%d},"
+            " so that it cannot go on without a gap",
+            hint=hint,
+        )
 
 
 async def _state(connection: AsyncConnection, tenant: str, import_id: UUID) -> Row[Any]:

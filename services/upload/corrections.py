@@ -16,7 +16,7 @@ async def with_dataset(connection: AsyncConnection, tenant: str, asked: Asked) -
 
     Raises:
         Unprocessable: `corrects_unknown`, `corrects_other_dataset`, `corrects_nothing_loaded`.
-        Conflict: `corrects_not_ended`.
+        Conflict: `corrects_not_ended`, `errors_removed`.
     """
     if asked.corrects is None:
         return asked
@@ -39,6 +39,12 @@ async def with_dataset(connection: AsyncConnection, tenant: str, asked: Asked) -
             f"import {asked.corrects} is {state.status}; not all of its row errors are known yet",
             hint="wait until it has ended, download its errors.csv, and correct that",
             import_status=state.status,
+        )
+    if state.errors_removed_at is not None:
+        raise Conflict(
+            "errors_removed",
+            f"which records of import {asked.corrects} had row errors was removed at {state.errors_removed_at:%Y-%m-%d}",
+            hint="upload the mended records without `corrects`",
         )
     _check_loaded(asked.corrects, state.status, ImportOptions.model_validate(state.options))
     return replace(asked, dataset=state.dataset)

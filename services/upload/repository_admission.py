@@ -52,11 +52,11 @@ async def count_open(connection: AsyncConnection, tenant: str) -> int:
 
 async def find_state(connection: AsyncConnection, tenant: str, import_id: UUID) -> Row[Any] | None:
     """How the tenant's import stands: `status`, `run`, `error_code`; and of its upload `dataset`, `sha256`, `forced`, `dry_run`,
-    `options`.
+    `options`, `file_removed_at`, `errors_removed_at`.
     """
     found = text(f"""
         SELECT {_STATUS} AS status, greatest(o.run, p.run, 1) AS run, p.error_code,
-            u.dataset, u.sha256, u.forced, u.options, coalesce((u.options ->> 'dry_run')::boolean, false) AS dry_run
+            u.dataset, u.sha256, u.forced, u.options, u.file_removed_at, p.errors_removed_at, coalesce((u.options ->> 'dry_run')::boolean, false) AS dry_run
         FROM upload.imports u
         LEFT JOIN upload.open_imports o ON o.import_id = u.import_id
         LEFT JOIN processor.imports_v1 p ON p.import_id = u.import_id

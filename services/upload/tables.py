@@ -3,6 +3,8 @@
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, MetaData, Table, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 
+from shared.platform.retention import doomed_table
+
 metadata = MetaData(schema="upload")
 
 imports = Table(
@@ -28,7 +30,10 @@ imports = Table(
     Column("uploaded_by", Text, nullable=False),
     Column("forced", Boolean, nullable=False),
     Column("uploaded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("file_removed_at", DateTime(timezone=True)),
 )
+
+doomed_files = doomed_table(metadata)
 
 open_imports = Table(
     "open_imports",

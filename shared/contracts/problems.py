@@ -111,6 +111,13 @@ class Conflict(Problem):
     title = "Conflict"
 
 
+class Removed(Problem):
+    """It was there, and is not kept any more."""
+
+    status = 410
+    title = "Gone"
+
+
 class PreconditionFailed(Problem):
     status = 412
     title = "Precondition failed"

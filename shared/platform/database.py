@@ -22,11 +22,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 from sqlalchemy.util import await_only
 
+from shared.platform.pooler import Pooler, connect_args
+from shared.platform.revisions import SchemaState, revisions_in, state_of
 from shared.platform.telemetry.exposition import Source
 from shared.platform.telemetry.figures import DATABASE_CONNECTIONS, Sample
 
 MINIMUM_VERSION = 18  # MERGE … RETURNING old/new, uuidv7()
 TENANT_ROLE_SUFFIX = "_tenant"
+_POOLER = "penstock_pooler"  # the execution option of an engine that says so
 _PLATFORM_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -52,6 +55,7 @@ class Migrations:
     Attributes:
         schemas: What it owns; its revisions are counted in the first one.
         versions: The folder of its revisions.
+        reads: Services whose views it reads.
         serves_tenants: Whether it answers requests, each of one tenant, and so has a role that sees one tenant only.
     """
 
@@ -59,6 +63,10 @@ class Migrations:
     schemas: Sequence[str]
     versions: Path
     serves_tenants: bool = True
+    reads: Sequence[str] = ()
+
+
+PLATFORM = Migrations("platform", ("bus",), _PLATFORM_MIGRATIONS / "versions", serves_tenants=False)
 
 
 def role_of(service: str) -> str:
@@ -75,27 +83,53 @@ def async_url(url: str) -> URL:
     return make_url(url).set(drivername="postgresql+asyncpg")
 
 
-def engine_for(url: str, service: str, *, pool_size: int, max_overflow: int = 5) -> AsyncEngine:
-    """An engine whose every session acts as the service's role and sees its schema first."""
+def engine_for(
+    url: str,
+    service: str,
+    *,
+    pool_size: int,
+    max_overflow: int = 5,
+    pooler: Pooler = "none",
+    statement_seconds: float | None = None,
+) -> AsyncEngine:
+    """An engine whose every transaction acts as the service's role and sees its schema first.
+
+    `pooler`: what `url` leads to. Behind one (`transaction`) no state of a session outlives its transaction.
+    `statement_seconds`: after which a statement ends with TimeoutError; none by default.
+    """
+    settings = {
+        "role": role_of(service),
+        "search_path": service,
+        # A process that stops in the middle must not hold its locks for ever.
+        "idle_in_transaction_session_timeout": "60s",
+    }
+    name = f"penstock-{service}"
+    direct = {"server_settings": {**settings, "application_name": name}}
     engine = create_async_engine(
         async_url(url),
         pool_size=pool_size,
         max_overflow=max_overflow,
         pool_use_lifo=True,  # those that are used have their statements prepared
         hide_parameters=True,  # errors are logged; what somebody sent is not
+        execution_options={_POOLER: pooler},
         connect_args={
             "timeout": 10,  # seconds until a server that does not answer counts as away
-            "server_settings": {
-                "role": role_of(service),
-                "search_path": service,
-                "application_name": f"penstock-{service}",
-                # A process that stops in the middle must not hold its locks for ever.
-                "idle_in_transaction_session_timeout": "60s",
-            },
+            "command_timeout": statement_seconds,
+            **(direct if pooler == "none" else connect_args(settings, name)),
         },
     )
     _begin_at_once(engine.sync_engine)
     return engine
+
+
+def for_single_statements(engine: AsyncEngine) -> AsyncEngine:
+    """`engine` for transactions of one statement, without a BEGIN and a COMMIT around it where that can be.
+
+    Behind a pooler it cannot: the service's role comes with the BEGIN. So write `begin()`, which will do for both.
+    """
+    if engine.get_execution_options().get(_POOLER, "none") != "none":
+        return engine
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def _begin_at_once(engine: Engine) -> None:
@@ -120,6 +154,8 @@ def advisory_key(name: str) -> int:
 
 def migrate(url: str, services: Sequence[Migrations]) -> None:
     """Bring the schemas of the platform and of `services` to their newest revision. Safe to run twice, or at once.
+
+    What a later version of Penstock has migrated stays as it is.
 
     Raises:
         DatabaseUnfit: the server is older than PostgreSQL 18.
@@ -150,7 +186,7 @@ def _migrate_locked(connection: Connection, services: Sequence[Migrations]) -> N
             if migrations.serves_tenants:
                 _create_tenant_role(connection, migrations.service)
         connection.commit()
-        _upgrade(connection, "bus", _PLATFORM_MIGRATIONS / "versions")
+        _upgrade(connection, PLATFORM.schemas[0], PLATFORM.versions)
         for migrations in services:
             _grant_platform(connection, role_of(migrations.service))
             if migrations.serves_tenants:
@@ -160,6 +196,9 @@ def _migrate_locked(connection: Connection, services: Sequence[Migrations]) -> N
             _create_schemas(connection, migrations)
             connection.commit()
             _upgrade(connection, migrations.schemas[0], migrations.versions, role=role_of(migrations.service))
+        for migrations in services:
+            _grant_revisions(connection, migrations, frozenset(each.service for each in services))
+        connection.commit()
     finally:
         connection.rollback()
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": advisory_key("penstock:migrate")})
@@ -238,6 +277,12 @@ def _grant_outbox(connection: Connection, tenant_role: str) -> None:
     connection.execute(text(f"GRANT USAGE ON SEQUENCE bus.outbox_id_seq TO {tenant_role}"))
 
 
+def _grant_revisions(connection: Connection, migrations: Migrations, migrated: frozenset[str]) -> None:
+    """Let a service see whether those whose views it reads are as new as it needs them."""
+    for owner in migrated.intersection(migrations.reads):
+        connection.execute(text(f"GRANT SELECT ON {owner}.alembic_version TO {role_of(migrations.service)}"))
+
+
 def _create_schemas(connection: Connection, migrations: Migrations) -> None:
     for schema in migrations.schemas:
         connection.execute(
@@ -252,6 +297,8 @@ def _upgrade(connection: Connection, schema: str, versions: Path, role: str | No
     config.set_main_option("version_locations", str(versions))
     attributes: dict[str, Any] = {"connection": connection, "schema": schema, "role": role}
     config.attributes.update(attributes)
+    if _state(connection, schema, versions).ahead:
+        return None
     for wait_ms in LOCK_WAITS_MS:
         config.attributes["lock_wait_ms"] = wait_ms
         try:
@@ -266,6 +313,15 @@ def _upgrade(connection: Connection, schema: str, versions: Path, role: str | No
         f"other sessions kept tables of the schema {schema} locked all the time. What is done so far stays; nothing is half"
         " done. End what runs for long (pg_stat_activity shows it) or stop the services, and migrate again"
     )
+
+
+def _state(connection: Connection, schema: str, versions: Path) -> SchemaState:
+    table = f"{schema}.alembic_version"
+    at = None
+    if connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}):
+        at = connection.scalar(text(f"SELECT version_num FROM {table}"))  # noqa: S608 - ours
+    connection.commit()
+    return state_of(schema, at, revisions_in(versions))
 
 
 def pool_figures(service: str, *engines: AsyncEngine) -> Source:

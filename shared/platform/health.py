@@ -15,6 +15,7 @@ from shared.contracts.problems import NotFound
 from shared.platform.edge.openapi import problem_responses
 
 CHECK_TIMEOUT_SECONDS = 4.0
+ANSWER_SECONDS = 2.5  # to one of the checks, so that what does not answer is named
 REMEMBERED_SECONDS = 0.5  # anyone may ask; the servers behind are asked no more often than this
 
 
@@ -45,14 +46,32 @@ class Readiness(BaseModel):
 Checks = Callable[[], Awaitable[Sequence[Check]]]
 
 
+async def together(*asked: Awaitable[Check | Sequence[Check]]) -> Sequence[Check]:
+    """What all of them find, asked at the same time."""
+    found = await asyncio.gather(*asked)
+    return [check for each in found for check in ([each] if isinstance(each, Check) else each)]
+
+
+async def in_time(name: str, ask: Awaitable[object]) -> Check:
+    """Whether `ask` ends well within ANSWER_SECONDS; what has to be given up is given up in the background."""
+    asking = asyncio.ensure_future(ask)
+    done, _ = await asyncio.wait({asking}, timeout=ANSWER_SECONDS)
+    if not done:
+        asking.cancel()
+        return Check(name, ok=False, detail=f"no answer within {ANSWER_SECONDS} s")
+    if error := asking.exception():
+        return Check(name, ok=False, detail=type(error).__name__)
+    return Check(name, ok=True)
+
+
 async def database_check(engine: AsyncEngine) -> Check:
     """Whether the database answers a query of this service's role."""
-    try:
+
+    async def ask() -> None:
         async with engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
-    except Exception as error:  # noqa: BLE001 - whatever the reason, it is not there
-        return Check("database", ok=False, detail=type(error).__name__)
-    return Check("database", ok=True)
+
+    return await in_time("database", ask())
 
 
 _UNAVAILABLE: dict[int | str, dict[str, Any]] = {

@@ -23,9 +23,9 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def new_traceparent() -> str:
-    """A new trace: version 00, random ids, sampled."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+def new_traceparent(*, sampled: bool = True) -> str:
+    """A new trace: version 00, random ids; of one that is not `sampled` no spans are kept."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-{sampled:02x}"
 
 
 def trace_id_of(traceparent: str | None) -> str | None:

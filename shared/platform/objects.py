@@ -17,7 +17,7 @@ from obstore.exceptions import BaseError, GenericError, NotFoundError
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store, from_url
 
 from shared.contracts.problems import Unavailable
-from shared.platform.health import Check
+from shared.platform.health import Check, in_time
 from shared.platform.logs import get_logger
 from shared.platform.telemetry.figures import STORE_FREE_BYTES, STORE_SECONDS, Sample
 from shared.platform.telemetry.tracing import SpanKind, span
@@ -203,11 +203,12 @@ class Objects:
 
     async def check(self) -> Check:
         """Whether the store answers, and the bucket exists: lists a folder that is not there."""
-        try:
-            await obstore.list_with_delimiter_async(self._store, "health")
-        except Exception as error:  # noqa: BLE001 - whatever the reason, it is not there
-            return Check("store", ok=False, detail=type(error).__name__)
-        return Check("store", ok=True)
+
+        async def ask() -> None:
+            with _measured("check"):
+                await obstore.list_with_delimiter_async(self._store, "health")
+
+        return await in_time("store", ask())
 
     async def figures(self) -> Sequence[Sample]:
         """How much room there is, where the store is a folder."""

@@ -1,5 +1,6 @@
 """Running services: uvicorn, signals, and leaving in time."""
 
+import asyncio
 import gc
 from collections.abc import Callable, Sequence
 from socket import socket
@@ -35,6 +36,10 @@ class Server(uvicorn.Server):
             _spare_what_stays()
             if self._on_ready:
                 self._on_ready()
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        await asyncio.sleep(0)  # so that whoever waits at the door is let in before it closes
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._stopping.set()

@@ -7,6 +7,7 @@ No service asks for a secret that it does not use; none of these classes shows o
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -14,6 +15,8 @@ import httpx
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.platform.pooler import Pooler
 
 # What secrets have in them that stand in examples, or are meant for one's own machine.
 PLACEHOLDERS = (
@@ -29,6 +32,7 @@ JWT_SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key has at least the ha
 
 
 # `scheme://host[:port]` as browsers send it: lower case, no path, no slash at the end (RFC 6454, section 6.2).
+SENTRY_DSN = re.compile(r"https?://[^\s/@]+@[^\s/@]+/(?:[^\s/]+/)*\d+")
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
 
 
@@ -37,6 +41,13 @@ def _listed(value: object) -> object:
 
 
 CommaSeparated = Annotated[Sequence[str], NoDecode, BeforeValidator(_listed)]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a setting that is a number counts: `Annotated[float, Unit("seconds")]`. Shown by `penstock settings`."""
+
+    name: str
 
 
 class ProcessSettings(BaseSettings):
@@ -51,10 +62,10 @@ class ProcessSettings(BaseSettings):
         (),
         description="Addresses and networks of proxies whose X-Forwarded-* headers are believed; `*`: all.",
     )
-    body_idle_seconds: float = Field(
+    body_idle_seconds: Annotated[float, Unit("seconds")] = Field(
         30.0, gt=0, description="How long a request's body may bring nothing before it is given up."
     )
-    request_seconds: float = Field(
+    request_seconds: Annotated[float, Unit("seconds")] = Field(
         60.0,
         gt=0,
         description="How long a request may take until its answer begins; uploads take as they need.",
@@ -62,6 +73,13 @@ class ProcessSettings(BaseSettings):
     sentry_dsn: SecretStr | None = Field(
         None, description="https://…: where errors that are logged with a traceback are sent, too."
     )
+
+    @field_validator("sentry_dsn")
+    @classmethod
+    def _is_dsn(cls, dsn: SecretStr | None) -> SecretStr | None:
+        if dsn and not SENTRY_DSN.fullmatch(dsn.get_secret_value()):
+            raise ValueError("not a DSN, which has the form https://key@host/number")
+        return dsn
 
     @field_validator("cors_origins")
     @classmethod
@@ -91,19 +109,53 @@ class PlatformSettings(BaseSettings):
     )
     # URLs have passwords in them.
     database_url: str = Field(repr=False, description="postgresql://… of a PostgreSQL 18 or later.")
+    database_session_url: Given[str] = Field(
+        None,
+        repr=False,
+        description="postgresql://… of the same database past its pooler, for what needs a session: waiting for"
+        " notifications, locks, migrations; unset: PENSTOCK_DATABASE_URL.",
+    )
+    database_pooler: Pooler = Field(
+        "none",
+        description="What PENSTOCK_DATABASE_URL leads to: PostgreSQL itself, or PgBouncer in transaction mode.",
+    )
     bus_url: str | None = Field(
         None, repr=False, description="amqp://… of RabbitMQ; unset: the bus runs on PostgreSQL."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "console"] = "json"
-    database_pool_size: int = Field(
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="From which level on the log is written."
+    )
+    log_format: Literal["json", "console"] = Field(
+        "json", description="The log as JSON, one object a line; or as text for a terminal."
+    )
+    database_pool_size: Annotated[int, Unit("connections")] = Field(
         10,
         ge=1,
         description="Connections a service keeps for its own queries; results opens up to 10 more for edits under way.",
     )
-    stop_seconds: float = Field(
+    event_retention_days: Annotated[int, Unit("days")] = Field(
+        30,
+        ge=2,  # a message comes again for some hours at most
+        le=3650,
+        description="For how many days it is kept which events were handled, so that none counts twice.",
+    )
+    stop_seconds: Annotated[float, Unit("seconds")] = Field(
         5.0, description="How long a stopping process may finish what it has in hand."
     )
+
+    @model_validator(mode="after")
+    def _sessions_go_past_the_pooler(self) -> Self:
+        if self.database_pooler != "none" and self.session_url == self.database_url:
+            raise ValueError(
+                "PENSTOCK_DATABASE_SESSION_URL must be set with PENSTOCK_DATABASE_POOLER=transaction: the URL of PostgreSQL"
+                " itself, as behind such a pooler nobody can wait for notifications or hold a lock"
+            )
+        return self
+
+    @property
+    def session_url(self) -> str:
+        """Where connections are sessions."""
+        return self.database_session_url or self.database_url
 
 
 class StoreSettings(PlatformSettings):
@@ -121,11 +173,15 @@ class ApiSettings(PlatformSettings):
     jwt_secret: Given[SecretStr] = Field(
         None, validate_default=True, description="HS256 secret of access tokens, at least 32 bytes."
     )
-    jwt_audience: str = Field("penstock", min_length=1)
+    jwt_audience: str = Field(
+        "penstock", min_length=1, description="What `aud` of a token must name for it to be taken."
+    )
     jwt_issuer: Given[str] = Field(
         None, description="Whose tokens are taken, beside those of Penstock itself."
     )
-    jwt_jwks_seconds: float = Field(300, ge=1, description="How long keys of the JWKS URL are kept.")
+    jwt_jwks_seconds: Annotated[float, Unit("seconds")] = Field(
+        300, ge=1, description="How long keys of the JWKS URL are kept."
+    )
     jwt_tenant_claim: str = Field(
         "tenant", min_length=1, description="Claim that names the tenant; `org.id`: the claim `id` in `org`."
     )

@@ -3,9 +3,12 @@
 import asyncio
 
 import aio_pika
+import asyncpg
 import pytest
+from sqlalchemy.exc import DBAPIError
 
-from shared.contracts.topology import EXCHANGE, PROCESSOR_IMPORTS, QUEUES, Queue
+from shared.contracts.topology import DEAD_EXCHANGE, EXCHANGE, PROCESSOR_IMPORTS, QUEUES, Queue
+from shared.platform.bus.letters import collect
 from tests.bus.conftest import until, waiting
 
 
@@ -83,3 +86,23 @@ async def test_a_consumer_that_the_broker_cancelled_is_not_ready(station, channe
             await asyncio.sleep(0.1)
     [bad] = [check for check in await bus.checks() if not check.ok]
     assert queue.name in bad.name
+
+
+async def test_dead_letters_stay_with_the_broker_until_they_are_kept(
+    station, channel, database_url, rabbit_url
+):
+    dead = await channel.get_exchange(DEAD_EXCHANGE)
+    for _ in range(3):
+        await dead.publish(aio_pika.Message(b"{no event"), routing_key=PROCESSOR_IMPORTS.name)
+    database = await asyncpg.connect(database_url)
+    await database.execute("ALTER TABLE bus.dead_letters RENAME TO away")
+    with pytest.raises(DBAPIError):
+        await collect(rabbit_url, station.engine)
+    await database.execute("ALTER TABLE bus.away RENAME TO dead_letters")
+    async with asyncio.timeout(30):  # until the broker has them back
+        while await collect(rabbit_url, station.engine) == 0:
+            await asyncio.sleep(0.1)
+    rows = await database.fetch("SELECT queue, payload, created_at FROM bus.dead_letters")
+    assert [(row["queue"], row["payload"]) for row in rows] == [(PROCESSOR_IMPORTS.name, b"{no event")] * 3
+    assert await collect(rabbit_url, station.engine) == 0
+    await database.close()

@@ -54,6 +54,7 @@ def test_a_prefix_is_whole_segments(path: str, service: str | None) -> None:
         ("/sign-in", "results"),
         ("/apis", "results"),
         ("/api/v1/session", "results"),
+        ("/metrics", None),
         ("/api/v1/webhooks", "notifier"),
         ("/api/v1/nothing", None),
         ("/api/v2/imports", None),
@@ -139,6 +140,6 @@ async def test_each_service_is_asked_through_the_gateway_how_it_is() -> None:
             assert found["processor"].json()["services"]["processor"][0]["ok"] is False
             assert found["results"].json()["code"] == "service_unavailable"
             assert (await client.get("/health/processor/live")).json() == {"status": "ok"}
-            for nothing in ("/health/notifier/live", "/health/upload/well"):
+            for nothing in ("/health/notifier/live", "/health/upload/well", "/metrics", "/%6detrics"):
                 answer = await client.get(nothing)
                 assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), nothing

@@ -9,9 +9,10 @@ import pytest
 
 from penstock.cli import SERVICES
 from penstock.local.processes import free_port
-from penstock.registry import NAMES
+from penstock.registry import MIGRATIONS, NAMES
+from shared.platform.database import migrate_async
 from tests.cli.given import PENSTOCK, clean_environment, penstock, wait_until
-from tests.conftest import JWT_SECRET, RECEIPT_KEY
+from tests.conftest import JWT_SECRET, RECEIPT_KEY, new_database
 
 GOOD = {
     "PENSTOCK_DATABASE_URL": "postgresql://penstock@127.0.0.1:1/penstock",
@@ -127,16 +128,42 @@ def test_a_rabbitmq_that_is_away_is_one_line(environment: dict[str, str]) -> Non
     assert "hush" not in done.stderr
 
 
-async def test_a_database_without_penstock_is_one_line(
-    environment: dict[str, str], postgres_url: str
+async def test_a_database_without_penstock_is_waited_for_and_what_is_wrong_then_is_one_line(
+    environment: dict[str, str], postgres_url: str, tmp_path: Path
 ) -> None:
-    values = environment | {"PENSTOCK_DATABASE_URL": postgres_url, "PENSTOCK_LOG_LEVEL": "warning"}
+    port = free_port()
+    async with new_database(postgres_url, "template0") as url:
+        values = environment | {
+            "PENSTOCK_DATABASE_URL": url,
+            "PENSTOCK_BUS_URL": "amqp://penstock:hush@127.0.0.1:1/",
+            "PENSTOCK_LOG_LEVEL": "error",
+        }
+        with (tmp_path / "output.txt").open("w+") as output:
+            process = subprocess.Popen(  # noqa: ASYNC220 - nothing else goes on in this test
+                [*PENSTOCK, "serve", "upload", "--port", str(port)],
+                env=clean_environment(**values),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                wait_until(lambda: _schema_is_missing(port), 60)
+                assert _schema_is_missing(port)
+                await migrate_async(url, MIGRATIONS)
+                assert process.wait(60) == 3
+            finally:
+                process.kill()
+            output.seek(0)
+            *_, line = output.read().splitlines()
+            assert line.startswith("upload cannot start: RabbitMQ at 127.0.0.1:1 cannot be used: ")
 
-    done = penstock("serve", "upload", "--port", str(free_port()), **values)
 
-    assert done.returncode == 3
-    [line] = done.stderr.splitlines()
-    assert line.endswith("Run `penstock migrate`")
+def _schema_is_missing(port: int) -> bool:
+    try:
+        answer = httpx.get(f"http://127.0.0.1:{port}/health/ready")
+    except httpx.TransportError:
+        return False
+    [check] = answer.json()["services"]["upload"]
+    return answer.status_code == 503 and check["name"] == "schema"
 
 
 def test_the_traceback_is_there_for_those_who_ask() -> None:

@@ -291,3 +291,31 @@ async def test_another_tenants_import_is_not_there(page, page_errors):
 
     await expect(page.get_by_role("alert")).to_contain_text("there is no import")
     assert await axe(page) == []
+
+
+async def test_what_is_not_kept_any_more_is_said_and_not_offered(page, tenant, page_errors):
+    imported = await tenant.imported("books.csv", HEAD + GOOD + BAD, "books")
+    await shown(page, imported["id"])
+    for label in ("Original file", "errors.csv"):
+        await expect(page.get_by_role("link", name=label)).to_be_visible()
+    for table, column in (("upload", "file_removed_at"), ("processor", "errors_removed_at")):
+        await tenant.api.rows(
+            f"UPDATE {table}.imports SET {column} = '2026-02-01' WHERE tenant = $1 RETURNING import_id",
+            tenant.name,
+        )
+    page_errors.expect("410")
+    await page.reload()
+    await expect(page.get_by_text("Its file is not kept any more")).to_be_visible()
+    await expect(
+        page.get_by_text("Its row errors are not kept any more, but for their numbers")
+    ).to_be_visible()
+    await expect(page.get_by_role("heading", name="Row errors by cause")).to_be_visible()
+    for role, label in (
+        ("link", "Original file"),
+        ("link", "errors.csv"),
+        ("button", "Upload the corrected file"),
+    ):
+        await expect(page.get_by_role(role, name=label)).to_have_count(0)
+    await expect(errors(page)).to_have_count(0)
+    await expect(page.get_by_role("heading", name="Receipt")).to_be_visible()
+    assert await axe(page) == []

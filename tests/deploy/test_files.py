@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -142,9 +144,35 @@ def test_every_service_is_restarted_hardened_and_waits_for_what_it_needs():
         assert set(services[name]["depends_on"]) == {"migrate", "rabbitmq"} | (
             {"bucket"} if has_files else set()
         )
-    assert set(services["gateway"]["depends_on"]) == set(NAMES)
-    published = [name for name, service in services.items() if "ports" in service]
-    assert published == ["gateway"]
+    for gateway in ("gateway", "gateway-tls"):
+        assert set(services[gateway]["depends_on"]) == set(NAMES)
+    # Prometheus for people on this machine only.
+    published = {name for name, service in services.items() if "ports" in service}
+    assert published == {"gateway", "gateway-tls", "prometheus"}
+    assert all(port.startswith("127.0.0.1:") for port in services["prometheus"]["ports"])
+
+
+def test_each_profile_has_one_gateway_and_only_production_ends_tls():
+    services = yaml.safe_load(COMPOSE)["services"]
+    profiles = {name: service["profiles"] for name, service in services.items() if "profiles" in service}
+    assert {name for name, named in profiles.items() if "dev" in named} == {"gateway"}
+    assert {name for name, named in profiles.items() if "prod" in named} == {"gateway-tls"}
+    assert not {"dev", "prod"} & {
+        each for name, named in profiles.items() if "gateway" not in name for each in named
+    }
+    assert services["gateway-tls"]["secrets"] == ["tls.crt", "tls.key"]
+    assert "./gateway/tls:/etc/nginx/tls:ro" in services["gateway-tls"]["volumes"]
+    listen = (DEPLOY / "gateway" / "tls" / "listen.conf").read_text()
+    assert "ssl_protocols TLSv1.2 TLSv1.3;" in listen
+    inherited = {line.split()[1] for line in NGINX.splitlines() if "proxy_set_header" in line}
+    repeated = {line.split()[1] for line in listen.splitlines() if "proxy_set_header" in line}
+    assert inherited == repeated  # nginx takes those of one level only
+
+
+def test_whatever_runs_on_has_limits_and_bounded_logs():
+    for name, service in yaml.safe_load(COMPOSE)["services"].items():
+        assert "mem_limit" in service, name
+        assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}, name
 
 
 @pytest.mark.parametrize("service", NAMES)
@@ -152,11 +180,30 @@ def test_compose_gives_a_service_what_it_must_have_and_nothing_it_does_not_read(
     fields = (
         import_module(f"services.{service}.settings").Settings.model_fields | ProcessSettings.model_fields
     )
-    given = yaml.safe_load(COMPOSE)["services"][service]["environment"]
-    ours = {variable for variable in given if variable.startswith("PENSTOCK_")}
+    given = yaml.safe_load(COMPOSE)["services"][service]
+    files = {name for name in given["secrets"] if name.startswith(("PENSTOCK_", "AWS_"))}
+    assert files == set(given["secrets"])
+    assert not files & set(given["environment"])
+    names = {name for name in files | set(given["environment"]) if name.startswith("PENSTOCK_")}
+    ours = names - {"PENSTOCK_SECRETS_DIR"}
     assert ours <= {f"PENSTOCK_{name}".upper() for name in fields}
     assert ours >= {f"PENSTOCK_{name}".upper() for name, field in fields.items() if field.is_required()}
-    assert ("AWS_ACCESS_KEY_ID" in given) == ("PENSTOCK_STORE_URL" in given)
+    assert given["environment"]["PENSTOCK_SECRETS_DIR"] == "/run/secrets"
+    assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= files or "PENSTOCK_STORE_URL" not in given[
+        "environment"
+    ]
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_what_is_secret_is_a_file(service):
+    fields = (
+        import_module(f"services.{service}.settings").Settings.model_fields | ProcessSettings.model_fields
+    )
+    secret = {
+        f"PENSTOCK_{name}".upper() for name, field in fields.items() if "SecretStr" in str(field.annotation)
+    }
+    given = yaml.safe_load(COMPOSE)["services"][service]
+    assert not secret & set(given["environment"])
 
 
 async def test_the_server_has_connections_for_all_services_and_more_processors(environment, monkeypatch):
@@ -197,17 +244,75 @@ def test_a_change_to_records_is_sent_to_one_container_only():
     [block] = re.findall(r"location /api/v1/records \{(.*?)\n        \}", NGINX, flags=re.DOTALL)
     assert "proxy_next_upstream off;" in block
     [others] = re.findall(r"location / \{(.*?)\n        \}", NGINX, flags=re.DOTALL)
-    assert {line.strip() for line in others.splitlines()} < {line.strip() for line in block.splitlines()}
+    differ = {"proxy_pass http://$service:8000;", "proxy_pass http://unix:/tmp/records.sock;"}
+    assert {line.strip() for line in others.splitlines()} - differ < {
+        line.strip() for line in block.splitlines()
+    }
+    [stream] = re.findall(r"^stream \{(.*?)^\}", NGINX, flags=re.DOTALL | re.MULTILINE)
+    assert "listen unix:/tmp/records.sock;" in stream
+    assert f"set $results {ROUTES['/api/v1/records']};" in stream
 
 
-def test_the_example_settings_are_complete_and_hold_no_secret():
+def test_the_example_settings_hold_no_secret_and_only_what_compose_reads():
     example = dict(
         line.split("=", 1)
         for line in (DEPLOY / ".env.example").read_text().splitlines()
         if line and not line.startswith("#")
     )
-    needed = set(re.findall(r"\$\{(\w+)(?::\?[^}]*)?\}", COMPOSE))
+    secrets = set(yaml.safe_load(COMPOSE)["secrets"])
+    assert not secrets & set(example)
+    needed = set(re.findall(r"\$\{(\w+):\?[^}]*\}", COMPOSE))
     assert needed <= set(example)
-    assert example["PENSTOCK_JWT_SECRET"] == ""
-    for name in ("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        assert example[name].startswith("development-only")
+    read = set(re.findall(r"\$\{(\w+)", COMPOSE)) | set(
+        re.findall(r"^ +(\w+):$", COMPOSE, flags=re.MULTILINE)
+    )
+    assert set(example) - {"COMPOSE_PROJECT_NAME", "COMPOSE_PROFILES"} <= read
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """What deploy/prepare makes in a folder of its own."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl")
+
+    def prepare(*words: str) -> Path:
+        for name in ("prepare", ".env.example"):
+            shutil.copy(DEPLOY / name, tmp_path)
+        subprocess.run([tmp_path / "prepare", *words], check=True, timeout=60)
+        return tmp_path
+
+    return prepare
+
+
+def test_prepare_makes_every_secret_once(prepared):
+    folder = prepared()
+    made = {path.name: path.read_bytes() for path in (folder / "secrets").iterdir()}
+    assert set(made) == set(yaml.safe_load(COMPOSE)["secrets"])
+    assert {name for name, content in made.items() if not content} == {
+        "PENSTOCK_CLICKHOUSE_URL",
+        "PENSTOCK_DATABASE_SESSION_URL",
+        "PENSTOCK_SENTRY_DSN",
+    }
+    assert made["POSTGRES_PASSWORD"] in made["PENSTOCK_DATABASE_URL"]
+    assert (folder / "secrets").stat().st_mode & 0o777 == 0o700
+    assert (folder / ".env").read_text() == (folder / ".env.example").read_text()
+    prepared("prod")
+    assert {path.name: path.read_bytes() for path in (folder / "secrets").iterdir()} == made
+    assert "\nCOMPOSE_PROFILES=prod\n" in (folder / ".env").read_text()
+
+
+def test_prepare_takes_over_the_secrets_of_an_env_file_from_before(prepared, tmp_path):
+    (tmp_path / ".env").write_text(
+        "PENSTOCK_JWT_SECRET=from-before\nPOSTGRES_PASSWORD=elephant\n"
+        "PENSTOCK_DATABASE_URL=postgresql://penstock:${POSTGRES_PASSWORD}@db:5432/penstock\n"
+    )
+    secrets = prepared("prod") / "secrets"
+    assert (secrets / "PENSTOCK_JWT_SECRET").read_text() == "from-before"
+    assert (
+        secrets / "PENSTOCK_DATABASE_URL"
+    ).read_text() == "postgresql://penstock:elephant@db:5432/penstock"
+    assert (tmp_path / ".env").read_text().endswith("COMPOSE_PROFILES=prod\n")
+
+
+def test_the_labels_say_the_version():
+    assert set(re.findall(r'image.version="([^"]+)"', DOCKERFILE)) == {PROJECT["version"]}

@@ -18,6 +18,7 @@ Clients = Callable[[str], httpx.Client]
 pytestmark = pytest.mark.timeout(2400)  # the first test may build every image
 
 ROWS = 200_000
+FILES = 4
 STOP_SECONDS = 10.0
 BOOKS = b"""title,author,isbn,publication_year
 The Trial,Franz Kafka,9780805209990,1925
@@ -98,7 +99,7 @@ def test_a_refused_upload_is_told_why_although_it_is_large(stack: Stack) -> None
     assert (answer.status_code, answer.json()["code"]) == (401, "token_missing")
 
 
-@pytest.mark.parametrize("victim", SERVICES)
+@pytest.mark.parametrize("victim", [*SERVICES, "gateway", "postgres", "rabbitmq"])
 def test_a_crash_in_an_import_costs_nothing(stack: Stack, clients: Clients, victim: str) -> None:
     client = clients(f"crash-{victim}")
     accepted = upload(client, products(ROWS))
@@ -113,6 +114,54 @@ def test_a_crash_in_an_import_costs_nothing(stack: Stack, clients: Clients, vict
     counts = f"SELECT count(*), count(DISTINCT lower(sku)) FROM data.products WHERE tenant = 'crash-{victim}'"
     assert stack.sql(counts) == f"{ROWS}|{ROWS}"
     wait_for(lambda: stack.health(victim) == "healthy", seconds=60)
+    wait_for(lambda: httpx.get(f"{stack.url}/health/ready").status_code == 200, seconds=60)
+
+
+def test_processors_come_and_go_while_files_are_loaded(stack: Stack, clients: Clients) -> None:
+    client = clients("scaled")
+    accepted = [upload(client, products(ROWS // 4, of=str(number))) for number in range(FILES)]
+
+    scale(stack, 4)
+    wait_for(lambda: ready(stack, "processor") == [True] * 4, seconds=120)
+    accepted += [upload(client, products(ROWS // 4, of=str(number))) for number in range(FILES, 2 * FILES)]
+    scale(stack, 1)
+    wait_for(lambda: ready(stack, "processor") == [True], seconds=60)
+
+    ended = [wait_for(lambda one=one: ended_import(client, one), seconds=120) for one in accepted]
+    assert {each["status"] for each in ended} == {"completed"}
+    counts = "SELECT count(*), count(DISTINCT lower(sku)) FROM data.products WHERE tenant = 'scaled'"
+    every = 2 * FILES * (ROWS // 4)
+    assert stack.sql(counts) == f"{every}|{every}"
+
+
+def test_passwords_and_keys_are_files_that_only_their_readers_have(stack: Stack) -> None:
+    for name in (*SERVICES, "postgres", "rabbitmq", "store"):
+        shown = " ".join(stack.inspect(name)["Config"]["Env"])
+        assert not [secret for secret in stack.secrets() if secret in shown], name
+    held = {name: stack.compose("exec", "-T", name, "ls", "/run/secrets").split() for name in SERVICES}
+    assert [name for name in SERVICES if "PENSTOCK_RECEIPT_KEY" in held[name]] == ["results"]
+    assert [name for name in SERVICES if "PENSTOCK_JWT_SECRET" not in held[name]] == ["processor"]
+    assert [name for name in SERVICES if "AWS_SECRET_ACCESS_KEY" not in held[name]] == ["notifier"]
+
+
+def test_the_servers_are_reached_by_the_services_and_reach_nobody(stack: Stack) -> None:
+    inside, outside = f"{stack.project}_servers", f"{stack.project}_default"
+    for name in ("postgres", "rabbitmq", "store"):
+        assert set(stack.inspect(name)["NetworkSettings"]["Networks"]) == {inside}
+    assert set(stack.inspect("gateway")["NetworkSettings"]["Networks"]) == {outside}
+    assert json.loads(docker("network", "inspect", inside))[0]["Internal"]
+
+
+def test_every_container_has_limits_and_one_is_published(stack: Stack) -> None:
+    published = set()
+    for name in (*SERVICES, "gateway", "postgres", "rabbitmq", "store"):
+        inspected = stack.inspect(name)
+        assert inspected["HostConfig"]["Memory"] > 0, name
+        assert inspected["HostConfig"]["NanoCpus"] > 0, name
+        assert inspected["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped", name
+        assert inspected["HostConfig"]["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}, name
+        published |= {name for bound in inspected["NetworkSettings"]["Ports"].values() if bound}
+    assert published == {"gateway"}
 
 
 def test_while_a_service_is_away_the_gateway_says_so_and_finds_it_again(
@@ -153,6 +202,27 @@ def test_it_starts_again_on_its_data(stack: Stack, clients: Clients) -> None:
     stack.stop()
     stack.start()
     assert clients("journey").get("/api/v1/imports").json()["items"] == imports
+
+
+def scale(stack: Stack, processors: int) -> None:
+    stack.compose(
+        "up",
+        "--detach",
+        "--no-deps",
+        "--no-recreate",
+        "--scale",
+        f"processor={processors}",
+        "processor",
+        seconds=120,
+    )
+
+
+def ready(stack: Stack, service: str) -> list[bool]:
+    shown = "{{.State.Health.Status}}"
+    return [
+        docker("inspect", "--format", shown, container).strip() == "healthy"
+        for container in stack.containers(service)
+    ]
 
 
 def upload(client: httpx.Client, body: Iterator[bytes]) -> dict[str, Any]:

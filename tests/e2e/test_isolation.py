@@ -43,6 +43,7 @@ PUBLIC = {
     ("GET", "/health/ready"),
     ("GET", "/health/{service}/live"),
     ("GET", "/health/{service}/ready"),
+    ("GET", "/metrics"),
     ("GET", "/api/v1/receipts/keys"),
     ("POST", "/api/v1/session"),
     ("DELETE", "/api/v1/session"),
@@ -269,6 +270,14 @@ async def test_without_a_token_nothing_is_answered(world, subtests):
                 assert_problem(response, 401, code)
                 assert response.headers["www-authenticate"].startswith("Bearer")
     assert await state_of(world, world.owner) == before
+
+
+async def test_figures_name_no_tenant(world):
+    """They need no token: whoever is in the network may scrape them."""
+    figures = (await world.client.get("/metrics")).text
+    assert "penstock_imports_total" in figures
+    for tenant in (world.owner, world.stranger):
+        assert not [known for known in (tenant.name, *tenant.marks) if known in figures]
 
 
 async def test_without_its_scope_nothing_is_answered(world, subtests):

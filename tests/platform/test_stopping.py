@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
 from shared.platform import process
-from shared.platform.edge import InHand
+from shared.platform.edge import InHand, protocol
 from shared.platform.process import Server, server_config
 from shared.platform.service import Service, Stopping, compose
 from shared.platform.settings import ProcessSettings
@@ -45,6 +45,15 @@ class Stoppable:
         peer.send(GET % path)
         self._wait(lambda: "asked" in self.happened)
 
+    def begin_to_stop(self):
+        """Returns when nobody can connect any more."""
+        self._server.handle_exit(signal.SIGTERM, None)
+        self._wait(lambda: not self._server.servers[0].sockets)
+
+    def connected(self):
+        """Returns when the server knows of a connection."""
+        self._wait(lambda: self._server.server_state.connections)
+
     def stop(self):
         if self._thread.is_alive():
             self._server.handle_exit(signal.SIGTERM, None)
@@ -61,6 +70,10 @@ class Stoppable:
 
     def _routes(self):
         routes = APIRouter()
+
+        @routes.get("/short")
+        async def short():
+            return "answered"
 
         @routes.get("/long")
         async def long():
@@ -111,6 +124,32 @@ def test_an_answer_that_has_begun_is_cut_off(stoppable):
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"first" in answer
     assert not answer.endswith(b"0\r\n\r\n")  # so that it does not look complete
+
+
+def test_a_request_on_its_way_over_a_new_connection_is_answered(monkeypatch):
+    monkeypatch.setattr(process, "ANSWER_SECONDS", WAIT_SECONDS)
+    monkeypatch.setattr(protocol, "FIRST_SECONDS", WAIT_SECONDS)
+    stoppable = Stoppable()
+    try:
+        with stoppable.door.peer() as peer:
+            stoppable.connected()
+            stoppable.begin_to_stop()
+            peer.send(GET % b"short")
+            answer = peer.read()
+    finally:
+        stoppable.stop()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in answer.lower()
+
+
+def test_a_connection_without_a_request_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(process, "ANSWER_SECONDS", 10 * WAIT_SECONDS)
+    monkeypatch.setattr(protocol, "FIRST_SECONDS", 0.1)
+    stoppable = Stoppable()
+    with stoppable.door.peer() as peer:
+        stoppable.connected()
+        stoppable.stop()
+        assert peer.read() == b""
 
 
 async def test_nobody_waits_for_requests_that_do_not_end():

@@ -32,7 +32,7 @@ MEMBERS = {
     "processing_started_at", "processing_completed_at", "links", "run", "rows_corrected",
 }  # fmt: skip
 DETAILS = {"options", "dialect", "explanation", "date_orders", "warnings", "error_counts", "errors_preview"}
-DETAILS |= {"corrects", "corrected_by", "errors_open"}
+DETAILS |= {"corrects", "corrected_by", "errors_open", "file_removed_at", "errors_removed_at"}
 
 
 async def test_an_import_is_there_before_its_event(results: Results, database: Database) -> None:

@@ -113,3 +113,17 @@ async def test_a_command_that_is_refused_says_so(upload, accepted):
     """)
     response = await ask(upload, accepted, "cancel")
     assert (response.status_code, response.json()["code"]) == (503, "database_unavailable")
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "code"),
+    [("upload", "file_removed_at", "file_removed"), ("processor", "errors_removed_at", "errors_removed")],
+)
+async def test_what_is_not_kept_any_more_cannot_go_on(upload, accepted, table, column, code):
+    await processor_says(upload.database, accepted, "failed")
+    await upload.database.execute(
+        f"UPDATE {table}.imports SET {column} = now() WHERE import_id = $1", UUID(accepted)
+    )
+    response = await ask(upload, accepted, "retry")
+    assert (response.status_code, response.json()["code"]) == (409, code)
+    assert await upload.events() == []

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from services.upload.tus import parts as receiving
 from services.upload.tus import repository
+from services.upload.tus.sweep import ask_again
+from shared.contracts.events import event_from
 from shared.contracts.problems import Problem
 from shared.platform.objects import StoreUnavailable
 from tests.upload.conftest import BOOKS
@@ -232,3 +234,23 @@ class _Any:
 
 async def _taken_over(*_):
     raise repository.TakenOver
+
+
+async def test_a_check_whose_command_is_lost_is_asked_for_again_once_the_upload_would_have_expired(
+    pair, database
+):
+    one, other = pair
+    upload_id = await one.whole(BOOKS)
+    await one.create(9)
+    asked = "SELECT count(*) FROM bus.outbox WHERE queue = 'upload.finish'"
+    await database.execute("DELETE FROM bus.outbox WHERE queue = 'upload.finish'")
+    await ask_again(other.engine, other.bus)
+    assert await database.fetchval(asked) == 0, "it may still be on its way"
+    await database.execute("UPDATE upload.tus_uploads SET expires_at = now()")
+    for replica in pair * 2:
+        await ask_again(replica.engine, replica.bus)
+    assert await database.fetchval(asked) == 1, "and not at each look"
+    body = await database.fetchval("SELECT payload FROM bus.outbox WHERE queue = 'upload.finish'")
+    await other.finisher.finish(event_from(body))
+    imports = await database.fetch("SELECT import_id FROM upload.imports")
+    assert [row["import_id"] for row in imports] == [upload_id]

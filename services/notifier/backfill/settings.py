@@ -2,14 +2,14 @@
 
 from datetime import timedelta
 from functools import partial
-from typing import Self
+from typing import Annotated, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.notifier.backfill.sources import Address, Sources, SourceTable
-from shared.platform.settings import Given
+from shared.platform.settings import Given, Unit
 
 ERRORS = "dif_errors(dt, supid, error_id)"
 REASONS = "error_list(id, error_text)"
@@ -61,7 +61,7 @@ class ClickHouseSettings(BaseSettings):
         description="Zone of the local times that were written into columns without a zone; unset: they are right as"
         " ClickHouse has them, and dates are days of PENSTOCK_TIMEZONE.",
     )
-    clickhouse_overlap_hours: float = Field(
+    clickhouse_overlap_hours: Annotated[float, Unit("hours")] = Field(
         24.0,
         ge=0,
         le=24 * 31,

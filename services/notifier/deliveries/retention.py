@@ -10,10 +10,12 @@ from sqlalchemy import Interval, TextClause, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.platform.logs import get_logger
+from shared.platform.retention import Rule
 from shared.platform.service import Stopping
 
 STEP = 2000
 PURGE_SECONDS = 3600.0
+INBOX_KEPT = 3650  # days; of whom another rule forgets
 FIRST_SECONDS = 60.0  # soon after a start, and not in the midst of it
 _RETENTION = bindparam("retention", type_=Interval())
 
@@ -28,6 +30,9 @@ _FINISHED = text("""
     DELETE FROM notifier.deliveries d USING old WHERE d.id = old.id RETURNING d.id
 """).bindparams(_RETENTION, bindparam("after", type_=Uuid()))
 
+_COUNT = text("""
+    SELECT count(*) FROM notifier.deliveries WHERE id < (SELECT uuidv7(-:retention)) AND status <> 'pending'
+""").bindparams(_RETENTION)
 _GIVEN_UP = text("""
     SELECT id FROM notifier.endpoints
     WHERE NOT enabled AND disabled_at < now() - :retention
@@ -78,10 +83,13 @@ log = get_logger(__name__)
 class Retention:
     """Purges now and then until the process stops. Any number of processes may do so side by side."""
 
-    def __init__(self, engine: AsyncEngine, stopping: Stopping, *, days: int) -> None:
+    def __init__(
+        self, engine: AsyncEngine, stopping: Stopping, *, days: int, event_days: int | None = None
+    ) -> None:
         self._engine = engine
         self._stopping = stopping
         self._days = days
+        self._event_days = event_days
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -96,18 +104,19 @@ class Retention:
         seconds = FIRST_SECONDS
         while not await self._stopping.wait(seconds):
             try:
-                if removed := await purge(self._engine, self._days):
+                if removed := await purge(self._engine, self._days, event_days=self._event_days):
                     log.info("retention.purged", rows=removed)
             except Exception as error:  # noqa: BLE001 - what is old may be removed an hour later
                 log.warning("retention.not_purged", error=repr(error))
             seconds = PURGE_SECONDS
 
 
-async def purge(engine: AsyncEngine, days: int) -> int:
+async def purge(engine: AsyncEngine, days: int, *, event_days: int | None = None) -> int:
     """Remove what is older than `days`: how many rows, attempts not counted.
 
     That is finished deliveries with their attempts; those still pending of an endpoint that was disabled so long ago;
-    messages that no delivery has any more; which events were handled, and how far imports were.
+    messages that no delivery has any more; how far imports were told; and which events were handled, after `event_days`
+    unless that is None.
     """
     retention = timedelta(days=days)
     removed = await _finished(engine, retention)
@@ -115,9 +124,23 @@ async def purge(engine: AsyncEngine, days: int) -> int:
         given_up = list(await connection.scalars(_GIVEN_UP, {"retention": retention}))
     for endpoint_id in given_up:
         removed += await _step_by_step(engine, _PENDING, retention=retention, endpoint_id=endpoint_id)
-    for statement in (_MESSAGES, _INBOX, _EXPANSIONS):
+    for statement in (_MESSAGES, _EXPANSIONS):
         removed += await _step_by_step(engine, statement, retention=retention)
-    return removed
+    handled = timedelta(days=days if event_days is None else event_days)
+    return removed + await _step_by_step(engine, _INBOX, retention=handled)
+
+
+def rule(engine: AsyncEngine, days: int) -> Rule:
+    """The same as a rule, but for what was handled, which has a rule of its own."""
+
+    async def count(age: timedelta) -> int:
+        async with engine.connect() as connection:
+            return int((await connection.execute(_COUNT, {"retention": age})).scalar_one())
+
+    async def forget(age: timedelta) -> int:
+        return await purge(engine, age.days, event_days=INBOX_KEPT)
+
+    return Rule("deliveries of webhooks", "PENSTOCK_WEBHOOK_RETENTION_DAYS", days, count, forget)
 
 
 async def _finished(engine: AsyncEngine, retention: timedelta) -> int:

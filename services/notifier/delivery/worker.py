@@ -236,7 +236,8 @@ class DeliveryWorker:
                 attempt = Attempt(attempted_at=began, latency_ms=latency, error="internal error")
             current.set_attribute("http.response.status_code", attempt.response_status or 0)
         ATTEMPTS.labels(_result(attempt)).inc()
-        if attempt.succeeded and claimed.happened_at:
+        is_again = claimed.attempts_made > claimed.tries  # somebody has had it sent once more
+        if attempt.succeeded and claimed.happened_at and not is_again:
             EVENT_TO_DELIVERY_SECONDS.observe((datetime.now(UTC) - claimed.happened_at).total_seconds())
         return attempt
 

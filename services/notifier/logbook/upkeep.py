@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.notifier.logbook.logbook import RELEASED_AT_ONCE, Logbook
 from shared.platform.logs import get_logger
+from shared.platform.retention import Rule
 from shared.platform.service import Stopping
 
 RELEASE_SECONDS = 10.0  # who adds a supplier has up to 1,000 of its events at once, and watches the rest come
@@ -35,6 +36,10 @@ _OLD = text("""
         SELECT ctid FROM notifier.investigation_events
         WHERE received_at < now() - :retention LIMIT :step FOR UPDATE SKIP LOCKED
     ))
+""").bindparams(bindparam("retention", type_=Interval()))
+
+_COUNT = text("""
+    SELECT count(*) FROM notifier.investigation_events WHERE received_at < now() - :retention
 """).bindparams(bindparam("retention", type_=Interval()))
 
 log = get_logger(__name__)
@@ -96,6 +101,19 @@ async def _release_all(engine: AsyncEngine, logbook: Logbook, tenant: str, suppl
             number = await logbook.release(connection, tenant, [supplier])
         released += number
     return released
+
+
+def rule(engine: AsyncEngine, days: int) -> Rule:
+    """That events are removed `days` after they were received, as a rule."""
+
+    async def count(age: timedelta) -> int:
+        async with engine.connect() as connection:
+            return int((await connection.execute(_COUNT, {"retention": age})).scalar_one())
+
+    async def forget(age: timedelta) -> int:
+        return await purge(engine, age.days)
+
+    return Rule("investigation events", "PENSTOCK_INVESTIGATION_RETENTION_DAYS", days, count, forget)
 
 
 async def purge(engine: AsyncEngine, days: int) -> int:

@@ -36,7 +36,7 @@ def errors_router(engine: AsyncEngine, auth: Authenticator, objects: Objects) ->
     @router.get(
         "/{import_id}/errors",
         summary="The row errors of an import, in file order",
-        responses=problem_responses(401, 403, 404, 422, 503),
+        responses=problem_responses(401, 403, 404, 410, 422, 503),
         dependencies=[reader, Depends(only_known)],
     )
     async def list_row_errors(
@@ -82,7 +82,7 @@ def errors_router(engine: AsyncEngine, auth: Authenticator, objects: Objects) ->
         "/{import_id}/errors.csv",
         summary="Every record that was not loaded, as a file to mend and send again",
         response_class=StreamingResponse,
-        responses=_ERRORS_CSV | problem_responses(401, 403, 404, 422, 503),
+        responses=_ERRORS_CSV | problem_responses(401, 403, 404, 410, 422, 503),
     )
     async def get_errors_csv(import_id: UUID, caller: Annotated[Principal, reader]) -> StreamingResponse:
         """The bad records as they came, and behind them `_line`, `_codes` and `_messages`, which uploads pass over.

@@ -20,11 +20,13 @@ from services.results.errors.resources import (
     row_error_of,
 )
 from services.results.imports.queries import import_row
-from services.results.imports.repository import find_upload
+from services.results.imports.repository import find_upload, find_work
+from services.results.imports.resources import errors_removed_at
 from services.results.tables import AnyRow
 from shared.contracts.datasets import row_errors_in
 from shared.contracts.dialect import Dialect
 from shared.contracts.error_file import error_file_header
+from shared.contracts.problems import Removed
 from shared.platform.paging import HowTotal, page_of, total_of
 
 LOOKED_AT = 200  # row errors of each kind, to see what has caused them
@@ -44,11 +46,13 @@ async def list_row_errors(
 
     Raises:
         NotFound: `import_not_found`.
+        Removed: `errors_removed`.
         Unprocessable: `cursor_invalid`.
     """
     this = f"errors/{import_id}"
     after = row_error_cursors.decode(this, cursor)
-    await import_row(connection, tenant, import_id)
+    row = await import_row(connection, tenant, import_id)
+    await _check_kept(connection, tenant, row)
     rows = await repository.list_row_errors(
         connection, tenant, import_id, filters, after=after, limit=limit + 1
     )
@@ -115,8 +119,10 @@ async def get_error_file(connection: AsyncConnection, tenant: str, import_id: UU
 
     Raises:
         NotFound: `import_not_found`.
+        Removed: `errors_removed`.
     """
     row = await import_row(connection, tenant, import_id)
+    await _check_kept(connection, tenant, row)
     upload = await find_upload(connection, tenant, import_id)
     parts = await repository.list_error_files(connection, tenant, import_id)
     return ErrorFile(
@@ -124,6 +130,17 @@ async def get_error_file(connection: AsyncConnection, tenant: str, import_id: UU
         header=_error_file_header(upload) if upload else b"",
         parts=[Part(part.object_key, part.size) for part in parts],
     )
+
+
+async def _check_kept(connection: AsyncConnection, tenant: str, row: AnyRow) -> None:
+    work = await find_work(connection, tenant, row.import_id)
+    removed_at = errors_removed_at(row, work)
+    if removed_at is not None:
+        raise Removed(
+            "errors_removed",
+            f"the row errors of import {row.import_id} were removed at {removed_at:%Y-%m-%d}",
+            hint="their numbers are at `errors/summary`; to have all, send the file again with `dry_run`",
+        )
 
 
 def _error_file_header(upload: AnyRow) -> bytes:

@@ -82,7 +82,7 @@ def files_router(engine: AsyncEngine, auth: Authenticator, objects: Objects) -> 
         "/{import_id}/file",
         summary="The original file",
         response_class=StreamingResponse,
-        responses=_WHOLE | _PART | problem_responses(401, 403, 404, 416, 422, 503),
+        responses=_WHOLE | _PART | problem_responses(401, 403, 404, 410, 416, 422, 503),
     )
     async def get_file(
         file: Annotated[StoredFile, stored],
@@ -115,7 +115,7 @@ def files_router(engine: AsyncEngine, auth: Authenticator, objects: Objects) -> 
         "/{import_id}/file",
         summary="Size, name and SHA-256 of the original file",
         response_class=StreamingResponse,
-        responses=_WHOLE | problem_responses(401, 403, 404, 422, 503),
+        responses=_WHOLE | problem_responses(401, 403, 404, 410, 422, 503),
     )
     async def head_file(file: Annotated[StoredFile, stored]) -> Response:
         """The headers of the whole file. 404 also where `GET` would say that it is no longer in the store."""
@@ -126,7 +126,7 @@ def files_router(engine: AsyncEngine, auth: Authenticator, objects: Objects) -> 
         "/{import_id}/rows/{row_number}/raw",
         summary="One record as it stands in the file",
         response_class=StreamingResponse,
-        responses=_RECORD | problem_responses(401, 403, 404, 422, 503),
+        responses=_RECORD | problem_responses(401, 403, 404, 410, 422, 503),
     )
     async def get_raw_record(
         import_id: UUID,

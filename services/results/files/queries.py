@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.results.files import repository
-from services.results.files.resources import Search, StoredFile, file_not_found
+from services.results.files.resources import Search, StoredFile, file_not_found, file_removed
 from services.results.imports.queries import import_row
 from services.results.imports.resources import ENDED
 from services.results.tables import AnyRow
@@ -20,11 +20,14 @@ async def get_file(connection: AsyncConnection, tenant: str, import_id: UUID) ->
 
     Raises:
         NotFound: `import_not_found`; `file_not_found`.
+        Removed: `file_removed`.
     """
     await import_row(connection, tenant, import_id)
     row = await repository.find_file(connection, tenant, import_id)
     if row is None:
         raise file_not_found(import_id)
+    if row.file_removed_at is not None:
+        raise file_removed(import_id, row.file_removed_at)
     return StoredFile(
         import_id=import_id,
         name=row.file_name,

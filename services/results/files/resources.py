@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from services.results.files.ranges import ByteRange
 from shared.contracts.dialect import Dialect
-from shared.contracts.problems import NotFound
+from shared.contracts.problems import NotFound, Removed
 from shared.reading.batch import Checkpoint
 
 _PACKED = re.compile(r"\.gz$", re.IGNORECASE)
@@ -63,5 +64,14 @@ def file_not_found(import_id: UUID) -> NotFound:
     return NotFound(
         "file_not_found",
         f"the file of import {import_id} is no longer in the store, or not whole",
+        hint="what was loaded of it stays; who sent it may have it still, as may a backup of the store",
+    )
+
+
+def file_removed(import_id: UUID, removed_at: datetime) -> Removed:
+    """The problem that the file was kept for some time only."""
+    return Removed(
+        "file_removed",
+        f"the file of import {import_id} was removed at {removed_at:%Y-%m-%d}",
         hint="what was loaded of it stays; who sent it may have it still, as may a backup of the store",
     )

@@ -87,6 +87,12 @@ class ImportDetail(ListedImport):
         description="Records with row errors that no later import has loaded; 0 when all are corrected"
     )
     corrected_by: list[UUID] = Field(description="The imports that have loaded records in place of these")
+    file_removed_at: datetime | None = Field(
+        description="Since when the file is gone, which the operator keeps for some days only; null: it is there"
+    )
+    errors_removed_at: datetime | None = Field(
+        description="Since when its row errors are gone, for the same reason; their numbers stay. Null: they are there"
+    )
     corrects: UUID | None = Field(description="The import whose row errors this one mends")
     options: ImportOptions = Field(description="As the upload asked")
     dialect: Dialect | None = Field(description="How the file is written")
@@ -127,6 +133,8 @@ def import_detail_of(
     return ImportDetail(
         **_members(row, now),
         **_corrected(row, corrections),
+        file_removed_at=upload.file_removed_at if upload else None,
+        errors_removed_at=errors_removed_at(row, work),
         corrects=upload.corrects if upload else None,
         options=ImportOptions.model_validate(upload.options) if upload else ImportOptions(),
         dialect=upload and Dialect.model_validate(upload.dialect),
@@ -139,6 +147,12 @@ def import_detail_of(
         ],
         errors_preview=[row_error_of(error) for error in errors],
     )
+
+
+def errors_removed_at(row: AnyRow, work: AnyRow | None) -> datetime | None:
+    """Since when the row errors of an import are gone; None: they are there, or it had none."""
+    had = row_errors_in(row.dataset, rejected=row.rows_rejected, duplicate=row.rows_duplicate)
+    return work.errors_removed_at if work and had else None
 
 
 def _corrected(row: AnyRow, corrections: Mapping[UUID, int]) -> dict[str, Any]:

@@ -181,6 +181,13 @@ async def lock_expired(connection: AsyncConnection, limit: int) -> Sequence[UUID
     return (await connection.scalars(over)).all()
 
 
+async def overdue_checks(connection: AsyncConnection, *, patience: timedelta) -> Sequence[Row[Any]]:
+    """Uploads that wait for their check although they would have expired by now, `id` and `tenant`; each again after `patience`."""
+    overdue = update(uploads).where(uploads.c.expires_at <= func.now(), uploads.c.state == "checking")
+    asked = overdue.values(expires_at=func.now() + patience).returning(uploads.c.id, uploads.c.tenant)
+    return (await connection.execute(asked)).all()
+
+
 async def is_needed(connection: AsyncConnection, upload_id: UUID) -> bool:
     """Whether a final that is being checked is made of this upload."""
     return bool(await connection.scalar(select(_needed()).where(uploads.c.id == upload_id)))

@@ -6,6 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.upload.tus import repository
 from services.upload.tus.parts import remove_needless
+from shared.contracts.events import UploadFinish
+from shared.platform.bus import Bus
 from shared.platform.logs import get_logger
 from shared.platform.objects import Objects
 
@@ -14,6 +16,7 @@ EXPIRED_AT_ONCE = 100
 OWNER_GONE = timedelta(minutes=1)
 # A living process puts its own things in order, unless the store or the database was away just then.
 FORGOTTEN = timedelta(hours=1)
+ASKED_AGAIN = timedelta(hours=1)  # a command too many does nothing
 
 log = get_logger(__name__)
 
@@ -37,3 +40,12 @@ async def sweep(engine: AsyncEngine, objects: Objects) -> None:
     removed = await remove_needless(engine, objects)
     if expired or removed:
         log.info("tus.swept", uploads=expired, parts=removed)
+
+
+async def ask_again(engine: AsyncEngine, bus: Bus) -> None:
+    """Have uploads checked whose command must be lost, with a broker or as a dead letter: so late, they would have expired."""
+    async with engine.begin() as connection:
+        for upload in await repository.overdue_checks(connection, patience=ASKED_AGAIN):
+            log.warning("tus.check_overdue", upload_id=str(upload.id))
+            command = UploadFinish(upload_id=upload.id)
+            await bus.publish(connection, bus.event(command, tenant=upload.tenant, subject=upload.id))

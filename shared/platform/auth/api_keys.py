@@ -37,6 +37,7 @@ from shared.contracts.problems import Unauthenticated
 from shared.contracts.scopes import Scope
 from shared.platform.auth.jwt import HINT
 from shared.platform.auth.principal import Principal, checked_tenant, is_printable
+from shared.platform.database import for_single_statements
 from shared.platform.logs import get_logger
 
 API_KEY_PREFIX = "psk_"
@@ -215,7 +216,7 @@ class ApiKeyVerifier:
     """Turns an API key into a `Principal`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = for_single_statements(engine)
 
     async def principal(self, key: str) -> Principal:
         """The principal of an API key.
@@ -227,7 +228,7 @@ class ApiKeyVerifier:
         if form is None:
             raise _invalid()
         prefix = form["prefix"]
-        async with self._engine.connect() as connection:
+        async with self._engine.begin() as connection:
             row = (await connection.execute(_LOOK_UP, {"prefix": prefix})).one_or_none()
             if row is None or not hmac.compare_digest(row.hash, _hash(key)) or row.revoked:
                 raise _invalid()

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.contracts.problems import Unauthenticated
 from shared.platform.auth.principal import Principal
+from shared.platform.database import for_single_statements
 
 SESSION_PREFIX = "pss_"
 COOKIE = "penstock_session"
@@ -55,7 +56,7 @@ class SessionVerifier:
 
     def __init__(self, engine: AsyncEngine) -> None:
         # One statement, so no transaction around it, which would cost two more round trips.
-        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._engine = for_single_statements(engine)
 
     async def principal(self, session_id: str) -> Principal:
         """The principal of a session: that of the token it was made with, until the session ends.
@@ -63,7 +64,7 @@ class SessionVerifier:
         Raises:
             Unauthenticated: `session_expired`: it is unknown or over, or its API key is.
         """
-        async with self._engine.connect() as connection:
+        async with self._engine.begin() as connection:
             row = (await connection.execute(_LOOK_UP, {"hash": hash_of_session(session_id)})).one_or_none()
         if row is None:
             raise Unauthenticated("session_expired", "this session is over", hint=SESSION_HINT)

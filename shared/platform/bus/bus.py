@@ -5,6 +5,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from typing import Any, Literal
@@ -22,12 +23,13 @@ from shared.contracts.events import (
     CanarySent,
     EventData,
     EventInvalid,
+    EventUnknown,
     envelope_from,
     event_from,
     event_of,
 )
 from shared.contracts.topology import CANARY_TYPE, LIVE_TYPES, QUEUES, Queue, queues_for
-from shared.platform.bus.backlog import IN_POSTGRESQL, LEASE_SECONDS, Depth, relay_of
+from shared.platform.bus.backlog import IN_POSTGRESQL, LEASE_SECONDS, BrokerSilent, Depth, relay_of
 from shared.platform.bus.canary import Pulse, send_canaries
 from shared.platform.bus.delivery import Later, Subscription
 from shared.platform.bus.figures import read_backlog
@@ -37,10 +39,17 @@ from shared.platform.bus.retry import FOREVER, RetryPolicy
 from shared.platform.bus.settling import SettlingClient
 from shared.platform.bus.tables import TABLES
 from shared.platform.database import engine_for
-from shared.platform.health import Check
-from shared.platform.logs import bound, current_traceparent, get_logger
+from shared.platform.health import Check, in_time, together
+from shared.platform.logs import bound, current_traceparent, get_logger, new_traceparent
 from shared.platform.presence import Presence
-from shared.platform.telemetry.figures import CANARY_SECONDS, MESSAGE_SECONDS, MESSAGES, Sample
+from shared.platform.telemetry.figures import (
+    CANARY_SECONDS,
+    MESSAGE_AGE_SECONDS,
+    MESSAGE_SECONDS,
+    MESSAGES,
+    SCRAPE_FAILURES,
+    Sample,
+)
 from shared.platform.telemetry.tracing import SpanKind, span
 
 RELAY_BATCH = 10
@@ -180,18 +189,20 @@ class Bus:
 
     async def checks(self) -> list[Check]:
         """Whether the transport answers and every consumer of this service consumes."""
-        alive = self._broker is not None and await self._broker.ping(timeout=2.0)
-        checks = [
-            Check(
-                "bus.outbox", ok=alive, detail="" if alive else "the outbox or one of its consumers is down"
-            )
-        ]
+        of_rabbit = [self._rabbit.checks()] if self._rabbit else []
+        checks = [*await together(self._outbox_check(), *of_rabbit)]
         checks.append(Check("bus.presence", ok=self.presence.connected))
         if self._postgres_live:
             checks.append(Check("bus.live", ok=self._postgres_live.alive))
-        if self._rabbit:
-            checks += await self._rabbit.checks()
         return checks + [pulse.check() for pulse in self._pulses.values()]
+
+    async def _outbox_check(self) -> Check:
+        async def ask() -> None:
+            if self._broker is None or not await self._broker.ping(timeout=2.0):
+                raise ConnectionError("the library says no more")
+
+        check = await in_time("bus.outbox", ask())
+        return check if check.ok else replace(check, detail="the outbox or one of its consumers is down")
 
     @property
     def transport(self) -> Literal["embedded", "rabbitmq"]:
@@ -211,11 +222,14 @@ class Bus:
     async def figures(self) -> Sequence[Sample]:
         """How much waits in the queues that this service consumes, for how long, and what it has not got rid of itself.
 
-        Raises:
-            BrokerSilent: RabbitMQ does not say. Its figures are then left out, as those of a database that is away are.
+        While RabbitMQ does not say how much it has, the queues' messages are left out. What has not reached it is shown.
         """
         assert self._engine is not None
-        depths = await self.depths()  # first: it may take seconds, for which no connection is held
+        depths: Mapping[str, Depth] | None = None
+        try:
+            depths = await self.depths()  # first: it may take seconds, for which no connection is held
+        except BrokerSilent:
+            SCRAPE_FAILURES.labels(f"{self.service}.rabbitmq").inc()
         async with self._engine.connect() as connection:
             backlog = await read_backlog(connection, self.service, depths)
         return [*backlog, *(pulse.sample() for pulse in self._pulses.values())]
@@ -274,7 +288,8 @@ class Bus:
         self, subscription: Subscription
     ) -> Callable[[StreamMessage[OutboxInnerMessage]], Awaitable[None]]:
         async def handle(message: StreamMessage[OutboxInnerMessage]) -> None:
-            event = event_from(message.body)
+            is_last = self._retry.delay_after(message.raw_message.attempts_count + 1) is None
+            event = _opened(subscription.queue, message.body, is_last=is_last)
             try:
                 await self._handle(subscription, event)
             except Later:
@@ -283,7 +298,7 @@ class Bus:
                 )
                 raise
             except Exception as error:
-                if self._retry.delay_after(message.raw_message.attempts_count + 1) is None:
+                if is_last:
                     await self._exhausted_or_later(subscription, event, error)
                 raise _Logged(error) from error
 
@@ -293,7 +308,7 @@ class Bus:
         async def handle(body: bytes) -> None:
             event: AnyEvent | None = None
             try:
-                event = event_from(body)
+                event = _opened(subscription.queue, body)
                 await self._handle(subscription, event)
             except EventInvalid:
                 raise
@@ -303,7 +318,11 @@ class Bus:
         return handle
 
     async def _handle(self, subscription: Subscription, event: AnyEvent) -> None:
-        queue, begun, outcome = subscription.queue.name, perf_counter(), "handled"
+        queue, begun, outcome = subscription.queue.name, perf_counter(), ""
+        age = max(
+            0.0, (datetime.now(UTC) - event.time).total_seconds()
+        )  # the clocks of two machines may differ
+        MESSAGE_AGE_SECONDS.labels(queue).observe(age)
         with (
             self._pulses[queue].working(),
             bound(event_id=str(event.id), event_type=event.type, tenant=event.tenant),
@@ -316,9 +335,10 @@ class Bus:
         ):
             try:
                 if event.type == CANARY_TYPE:
-                    CANARY_SECONDS.labels(queue).observe((datetime.now(UTC) - event.time).total_seconds())
+                    CANARY_SECONDS.labels(queue).observe(age)
                 else:
                     await subscription.handlers[event.type](event)
+                outcome = "handled"
             except Later:
                 outcome = "later"
                 raise
@@ -327,11 +347,11 @@ class Bus:
                 log.exception("event.handler_failed", queue=queue, subject=event.subject)
                 raise
             finally:
-                MESSAGE_SECONDS.labels(queue).observe(perf_counter() - begun)
-                MESSAGES.labels(queue, outcome).inc()
+                if outcome:  # else it was cut off, and comes again
+                    MESSAGE_SECONDS.labels(queue).observe(perf_counter() - begun)
+                    MESSAGES.labels(queue, outcome).inc()
 
     async def _exhausted(self, subscription: Subscription, event: AnyEvent, error: Exception) -> None:
-        MESSAGES.labels(subscription.queue.name, "dead").inc()
         log.error("event.dead", queue=subscription.queue.name, event_id=str(event.id), subject=event.subject)
         if subscription.on_exhausted:
             await subscription.on_exhausted(event, error)
@@ -345,6 +365,7 @@ class Bus:
             # Dead-lettered without its end being told, the event would be lost to its sender.
             log.exception("event.exhausted_failed", event_id=str(event.id))
             raise Later(PARK_RETRY_SECONDS) from failure
+        MESSAGES.labels(subscription.queue.name, "dead").inc()
 
     async def _park_patiently(
         self, subscription: Subscription, event: AnyEvent | None, body: bytes, error: Exception
@@ -373,6 +394,8 @@ class Bus:
         assert self._engine is not None
         async with self._engine.begin() as connection:
             await connection.execute(_parked(subscription.queue, body, attempts, delay, error))
+        if delay is None:
+            MESSAGES.labels(subscription.queue.name, "dead").inc()
 
     async def _relay_by_hand(self) -> None:
         """Bring what waits for the relay, from a time on RabbitMQ, to the queues on PostgreSQL."""
@@ -396,7 +419,13 @@ class Bus:
         assert self._engine is not None
         async with self._engine.begin() as connection:
             for name in queues:
-                canary = self.event(CanarySent(queue=name), tenant=PLATFORM_TENANT, subject=name)
+                canary = event_of(
+                    CanarySent(queue=name),
+                    tenant=PLATFORM_TENANT,
+                    subject=name,
+                    service=self.service,
+                    traceparent=new_traceparent(sampled=False),
+                )
                 begins = relay_of(self.service) if self._rabbit else name
                 await self._publisher.publish(canary.to_bytes(), queue=begins, session=connection)
 
@@ -405,6 +434,18 @@ class Bus:
         pulse = self._pulses.get(tags.get("queue", ""))
         if event == "fetched" and pulse and not self._rabbit:
             pulse.seen()
+
+
+def _opened(queue: Queue, body: bytes, *, is_last: bool = False) -> AnyEvent:
+    try:
+        return event_from(body)
+    except EventInvalid:
+        MESSAGES.labels(queue.name, "invalid").inc()
+        raise
+    except EventUnknown:
+        for outcome in ("failed", "dead") if is_last else ("failed",):
+            MESSAGES.labels(queue.name, outcome).inc()
+        raise
 
 
 def _parked(queue: Queue, body: bytes, attempts: int, delay: float | None, error: Exception) -> Insert:

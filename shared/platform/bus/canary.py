@@ -17,6 +17,7 @@ from shared.platform.logs import get_logger
 from shared.platform.telemetry.figures import CONSUMER_IDLE_SECONDS, Sample
 
 CANARY_SECONDS = 10.0  # so long a consumer may be idle until a canary is sent
+UNSENT_SECONDS = 2.0  # until the next one where there was no database to send it through
 PAUSE_SECONDS = 30.0  # the longest pause between two of them, while none comes back
 DEAF_SECONDS = 60.0  # idle for so long, and the consumer is not ready
 STUCK_SECONDS = (
@@ -56,27 +57,32 @@ class Pulse:
     def wants_canary(self) -> bool:
         """Whether a canary is to be sent now; then it counts as sent."""
         now = self._now()
-        if self._in_hand or now < max(self._next_canary, self._last_done + CANARY_SECONDS):
+        if self._is_busy(now) or now < max(self._next_canary, self._last_done + CANARY_SECONDS):
             return False
         self._next_canary = now + self._pause
         self._pause = min(self._pause * 2, PAUSE_SECONDS)
         return True
 
+    def not_sent(self) -> None:
+        """The canary could not be sent: another one is wanted as soon as that may be otherwise."""
+        self._pause, self._next_canary = CANARY_SECONDS, self._now() + UNSENT_SECONDS
+
     def idle_seconds(self) -> float:
-        """Since it last showed that it lives; 0 while it has messages in hand that are not stuck."""
+        """Since it last showed that it lives; 0 while it has a message in hand that is not stuck."""
         now = self._now()
-        if self._in_hand:
-            stuck = now - max(self._in_hand.values())
-            return 0.0 if stuck < STUCK_SECONDS else stuck
-        return now - self._last_seen
+        return 0.0 if self._is_busy(now) else now - self._last_seen
 
     def check(self) -> Check:
         """Ready, or not."""
         name, idle = f"bus.consumer.{self.queue}", self.idle_seconds()
         if idle < DEAF_SECONDS:
             return Check(name, ok=True)
-        what = "has had its messages in hand" if self._in_hand else "has finished nothing, no canary either,"
-        return Check(name, ok=False, detail=f"the consumer {what} for {idle:.0f} s")
+        stuck = f", and has {len(self._in_hand)} in hand that do not end" if self._in_hand else ""
+        detail = f"the consumer has finished nothing, no canary either, for {idle:.0f} s{stuck}"
+        return Check(name, ok=False, detail=detail)
+
+    def _is_busy(self, now: float) -> bool:
+        return any(now - begun < STUCK_SECONDS for begun in self._in_hand.values())
 
     def sample(self) -> Sample:
         return CONSUMER_IDLE_SECONDS.of(self.idle_seconds(), self.queue)
@@ -88,8 +94,11 @@ async def send_canaries(
     """For ever: have `send` put a canary into each queue that wants one."""
     while True:
         await asyncio.sleep(every)
-        if queues := [pulse.queue for pulse in pulses if pulse.wants_canary()]:
+        wanting = [pulse for pulse in pulses if pulse.wants_canary()]
+        if queues := [pulse.queue for pulse in wanting]:
             try:
                 await send(queues)
             except Exception as error:  # noqa: BLE001 - the database is away: readiness says so, and there is a next time
                 log.info("canary.not_sent", queues=queues, error=repr(error))
+                for pulse in wanting:
+                    pulse.not_sent()

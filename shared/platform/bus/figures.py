@@ -17,13 +17,13 @@ from shared.platform.telemetry.figures import (
 
 
 async def read_backlog(
-    connection: AsyncConnection, service: str, depths: Mapping[str, Depth]
+    connection: AsyncConnection, service: str, depths: Mapping[str, Depth] | None
 ) -> Sequence[Sample]:
     """The figures of the queues that `service` consumes, and of its outbox.
 
     Args:
         connection: Of the service.
-        depths: What is outside PostgreSQL, by queue.
+        depths: What is outside PostgreSQL, by queue. None: it is not known, nor how many messages there are in all.
     """
     of_queues, dead = await kept(connection), await dead_letters(connection)
     processes = await count_processes(connection, [service])
@@ -31,7 +31,9 @@ async def read_backlog(
     for queue in QUEUES:
         if queue.service == service:
             in_postgresql = of_queues.get(queue.name, Kept())
-            samples += _of_queue(queue.name, in_postgresql, depths[queue.name], dead.get(queue.name, 0))
+            samples.append(QUEUE_OLDEST_SECONDS.of(in_postgresql.due_seconds or 0.0, queue.name))
+            if depths is not None:
+                samples += _of_queue(queue.name, in_postgresql, depths[queue.name], dead.get(queue.name, 0))
     lag = of_queues.get(relay_of(service), Kept()).age_seconds
     return [*samples, OUTBOX_LAG_SECONDS.of(lag or 0.0, service)]
 
@@ -45,4 +47,3 @@ def _of_queue(name: str, in_postgresql: Kept, outside: Depth, dead: int) -> Iter
     }
     for state, messages in states.items():
         yield QUEUE_MESSAGES.of(messages, name, state)
-    yield QUEUE_OLDEST_SECONDS.of(in_postgresql.due_seconds or 0.0, name)

@@ -2,11 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from uuid import uuid4
 
+import aio_pika
 from aio_pika.abc import AbstractConnection
 from aio_pika.abc import ExchangeType as AmqpExchangeType
+from aiormq.abc import AbstractChannel
+from aiormq.exceptions import ChannelNotFoundEntity
 from faststream import AckPolicy
 from faststream.exceptions import RejectMessage
 from faststream.message import StreamMessage
@@ -26,11 +30,14 @@ from shared.contracts.topology import (
 from shared.platform.bus.backlog import BrokerSilent, Depth
 from shared.platform.health import Check
 from shared.platform.logs import get_logger
-from shared.platform.telemetry.figures import MESSAGES
 
 PUBLISH_TIMEOUT_SECONDS = 10.0
 RECONNECT_SECONDS = 1.0
+CONNECT_SECONDS = (
+    10.0  # a broker that is frozen takes connections and says nothing; else it would be 130 s, or for ever
+)
 DEPTHS_TIMEOUT_SECONDS = 2.0
+ANSWER_SECONDS = 2.0  # to a check
 # A message that killed its consumer this often is dead. Explicit, as the default differs: none before 4.0, 20 from it.
 DELIVERY_LIMIT = 20
 
@@ -64,6 +71,7 @@ class RabbitTransport:
             url,
             default_channel=Channel(publisher_confirms=True, on_return_raises=True),
             reconnect_interval=RECONNECT_SECONDS,
+            timeout=CONNECT_SECONDS,
             graceful_timeout=stop_seconds,
             app_id=f"penstock-{service}",
             logger=_library_log,
@@ -84,7 +92,7 @@ class RabbitTransport:
                 ack_policy=AckPolicy.NACK_ON_ERROR,
                 decoder=_whole_message,
             )
-            subscriber(_rejecting_invalid(queue, handle))
+            subscriber(_rejecting_invalid(handle))
             self._subscribers[queue.name] = subscriber
         if listeners:
             self._subscribe_live(listeners)
@@ -99,40 +107,45 @@ class RabbitTransport:
         Raises:
             Exception: unroutable, refused or not confirmed within 10 s. The outbox keeps the event and tries again.
         """
-        await self._broker.publish(
-            body,
-            exchange=EVENTS,
-            routing_key=canary_key(event.subject) if event.type == CANARY_TYPE else event.type,
-            persist=True,
-            mandatory=True,
-            timeout=PUBLISH_TIMEOUT_SECONDS,
-            message_id=str(event.id),
-            message_type=event.type,
-            content_type="application/cloudevents+json",
-        )
+        with _not_cancelled_by_the_library():
+            await self._broker.publish(
+                body,
+                exchange=EVENTS,
+                routing_key=canary_key(event.subject) if event.type == CANARY_TYPE else event.type,
+                persist=True,
+                mandatory=True,
+                timeout=PUBLISH_TIMEOUT_SECONDS,
+                message_id=str(event.id),
+                message_type=event.type,
+                content_type="application/cloudevents+json",
+            )
 
     async def send(self, event: AnyEvent) -> None:
         """Publish a live event; what cannot be sent now is lost, as agreed."""
         try:
-            await self._broker.publish(
-                event.to_bytes(),
-                exchange=LIVE,
-                routing_key=event.type,
-                mandatory=False,
-                timeout=1.0,
-                content_type="application/cloudevents+json",
-            )
+            with _not_cancelled_by_the_library():
+                await self._broker.publish(
+                    event.to_bytes(),
+                    exchange=LIVE,
+                    routing_key=event.type,
+                    mandatory=False,
+                    timeout=1.0,
+                    content_type="application/cloudevents+json",
+                )
         except Exception as error:  # noqa: BLE001 - live events may be lost
             log.warning("live.not_sent", error=repr(error))
 
     async def checks(self) -> list[Check]:
         """Whether the broker answers and knows each consumer of this service."""
-        if not await self._broker.ping(timeout=2.0):
+        connected = await self._broker.ping(timeout=ANSWER_SECONDS)
+        found = await asyncio.gather(*map(self._consumers, self._subscribers)) if connected else []
+        if not connected or (found and all(consumers is None for consumers in found)):
             return [Check("bus.rabbitmq", ok=False, detail="RabbitMQ does not answer")]
-        checks = [Check("bus.rabbitmq", ok=True)]
-        for name, subscriber in self._subscribers.items():
-            checks.append(Check(f"bus.consumer.{name}", ok=await self._consumes(subscriber), detail=name))
-        return checks
+        consumes = [
+            Check(f"bus.consumer.{name}", ok=bool(consumers) and _is_open(subscriber), detail=name)
+            for (name, subscriber), consumers in zip(self._subscribers.items(), found, strict=True)
+        ]
+        return [Check("bus.rabbitmq", ok=True), *consumes]
 
     async def depths(self) -> dict[str, Depth]:
         """What the broker holds of each queue.
@@ -147,18 +160,20 @@ class RabbitTransport:
             log.warning("bus.depths_unknown", error=repr(error))
             raise BrokerSilent(f"RabbitMQ does not say what it holds ({type(error).__name__})") from error
 
-    async def _consumes(self, subscriber: RabbitSubscriber) -> bool:
-        # `ping` and `running` stay true when the broker has cancelled the consumer; the queue knows better.
-        queue = subscriber._queue_obj
-        if queue is None or queue.channel.is_closed:
-            return False
+    async def _consumers(self, queue: str) -> int | None:
+        """How many consumers the broker knows of the queue; None: it does not say."""
+        # `ping` and `running` stay true when the broker has cancelled the consumer, or says nothing; the queue knows better.
+        # Asked by another channel than the consumer's: the library closes one whose answer does not come in time.
         try:
-            async with asyncio.timeout(2.0):
-                probe = await queue.channel.get_underlay_channel()
-                declared_ok = await probe.queue_declare(queue.name, passive=True)
-        except Exception:  # noqa: BLE001 - whatever the reason, it does not consume
-            return False
-        return bool(declared_ok.consumer_count)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                channel = await _channel_below(await self._broker.connect())
+                declared = await channel.queue_declare(queue, passive=True)
+                await channel.close()
+        except ChannelNotFoundEntity:
+            return 0  # the queue is not there
+        except Exception:  # noqa: BLE001 - whatever the reason, it does not say
+            return None
+        return declared.consumer_count or 0
 
     def _subscribe_live(self, listeners: Sequence[Callable[[AnyEvent], Awaitable[None]]]) -> None:
         async def hear(message: StreamMessage[object]) -> None:
@@ -173,6 +188,19 @@ class RabbitTransport:
             routing_key="#",
         )
         self._broker.subscriber(mine, LIVE, ack_policy=AckPolicy.ACK_FIRST, decoder=_whole_message)(hear)
+
+
+async def depths_at(url: str) -> dict[str, Depth]:
+    """What the broker at `url` holds of each queue, by a connection of its own, which ends with this and is tried once.
+
+    Raises:
+        BrokerSilent: it does not say within CONNECT_SECONDS.
+    """
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS), await aio_pika.connect(url) as connection:
+            return await _depths(connection)
+    except Exception as error:
+        raise BrokerSilent(f"RabbitMQ does not say what it holds ({type(error).__name__})") from error
 
 
 async def _declare_topology(connection: AbstractConnection) -> None:
@@ -192,11 +220,7 @@ async def _declare_topology(connection: AbstractConnection) -> None:
 
 
 async def _depths(connection: AbstractConnection) -> dict[str, Depth]:
-    if connection.transport is None:
-        raise ConnectionError("not connected")
-    # Below the library's channel, which would come back after the connection did; and one of its own, as the broker
-    # closes a channel that asks for a queue that is not there.
-    channel = await connection.transport.connection.channel()
+    channel = await _channel_below(connection)
     found = {}
     for queue in QUEUES:
         inbox = await channel.queue_declare(queue.name, passive=True)
@@ -211,15 +235,42 @@ async def _depths(connection: AbstractConnection) -> dict[str, Depth]:
     return found
 
 
+async def _channel_below(connection: AbstractConnection) -> AbstractChannel:
+    # Below the library's channel, which would come back after the connection did; and one of its own, as the broker
+    # closes a channel that asks for a queue that is not there.
+    if connection.transport is None:
+        raise ConnectionError("not connected")
+    return await connection.transport.connection.channel()
+
+
+@contextmanager
+def _not_cancelled_by_the_library() -> Iterator[None]:
+    """When it gives a silent connection up, it cancels what waits for that; who waits, as the relay, must go on.
+
+    Raises:
+        ConnectionError: in place of a cancellation that nobody has asked this task for.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionError("the connection to RabbitMQ was given up") from error
+
+
+def _is_open(subscriber: RabbitSubscriber) -> bool:
+    queue = subscriber._queue_obj
+    return queue is not None and not queue.channel.is_closed
+
+
 def _rejecting_invalid(
-    queue: Queue,
     handle: Callable[[bytes], Awaitable[None]],
 ) -> Callable[[StreamMessage[object]], Awaitable[None]]:
     async def consume(message: StreamMessage[object]) -> None:
         try:
             await handle(message.body)
         except EventInvalid as error:
-            MESSAGES.labels(queue.name, "invalid").inc()
             log.exception("event.invalid")
             raise RejectMessage from error
 

@@ -30,6 +30,7 @@ MEANINGS = {
     405: "It does not take this method; `Allow` names those it does",
     408: "The request's body stood still",
     409: "It does not fit what is there",
+    410: "It was removed, as the operator keeps such things for some days only",
     412: "It is not as `If-Match` says; `ETag` says how it is now",
     413: "Too large",
     415: "A media type that this route does not take",

@@ -13,6 +13,7 @@ from shared.platform.edge.headers import NOT_KEPT
 HEAD_SECONDS = 20.0  # from connecting, or the first byte after the request before, to the end of the head
 HEAD_LIMIT_BYTES = 64 * 1024  # request line and headers; nginx takes 32 KiB, and lets 8 KiB be one of them
 DRAIN_SECONDS = 20.0  # how long a body that nobody reads any more may bring nothing
+FIRST_SECONDS = 1.0  # what a connection without a request yet gets for it when the process stops
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -24,6 +25,8 @@ class HttpProtocol(HttpToolsProtocol):
     _barren_bytes = 0  # received since anything came of it: a part of a head, chunk extensions, trailers
     _fruitful = False
     _head_too_large = False
+    _asked = False  # a request's head has been read
+    _leaving = False
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -32,6 +35,20 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Leave when the request in hand is answered. One that is on its way, over a new connection, is taken, too:
+        a gateway must not send it again, as it cannot know how far it came.
+        """
+        if self._asked:
+            super().shutdown()
+            return
+        self._leaving = True
+        self.loop.call_later(FIRST_SECONDS, self._leave_unasked)
+
+    def _leave_unasked(self) -> None:
+        if not self._asked:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._fruitful = False
@@ -65,9 +82,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._fruitful = self._in_body = True
+        self._fruitful = self._in_body = self._asked = True
         self._expect_nothing()
         super().on_headers_complete()
+        if self._leaving and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._fruitful = True

@@ -7,12 +7,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.platform.edge.answers import crash_answer
-from shared.platform.logs import get_logger, trace_id_of
+from shared.platform.logs import get_logger, new_traceparent, trace_id_of
 from shared.platform.telemetry.figures import REQUEST_SECONDS
 from shared.platform.telemetry.tracing import SpanKind, span
 
 LIVE = b"text/event-stream"
 UNROUTED = "none"  # no route of ours; the paths that callers make up are no names of series
+
+WATCHING = ("/health/", "/metrics")  # asked every few seconds by machines: of no interest in a trace
 
 log = get_logger(__name__)
 
@@ -32,6 +34,8 @@ class TraceMiddleware:
             return
         traceparent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
         parent = traceparent if trace_id_of(traceparent) else None
+        if parent is None and scope["path"].startswith(WATCHING):
+            parent = new_traceparent(sampled=False)
         begun, status, is_live = perf_counter(), 0, False
         with span(scope["method"], SpanKind.SERVER, parent=parent) as current:
             request_id = f"{current.get_span_context().trace_id:032x}".encode()

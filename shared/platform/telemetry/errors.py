@@ -1,9 +1,18 @@
-"""Errors to Sentry, where PENSTOCK_SENTRY_DSN says so: what is logged with a traceback. No bodies, no local variables."""
+"""Errors to Sentry, where PENSTOCK_SENTRY_DSN says so: what is logged with a traceback.
+
+Of an exception its type and where it was raised: no message, no local variable, no body. A message may hold what somebody
+sent; it is in the log, which the tag `trace_id` leads to.
+"""
 
 import logging
+import sys
+from types import TracebackType
 from typing import Any
 
 import sentry_sdk
+from sentry_sdk.types import Event, Hint
+
+Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
 TAGS = ("service", "tenant", "event_type", "queue", "trace_id")
 
@@ -18,8 +27,8 @@ def configure(dsn: str, *, environment: str, release: str, service: str) -> None
         default_integrations=False,
         auto_enabling_integrations=False,
         include_local_variables=False,
-        send_default_pii=False,
         max_breadcrumbs=0,
+        before_send=_without_messages,
         shutdown_timeout=2,
     )
     sentry_sdk.get_global_scope().set_tag("service", service)
@@ -30,12 +39,27 @@ class _Sending(logging.Handler):
     """Sends the exceptions of log lines, with the ids that the line has."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not (record.exc_info and record.exc_info[1]):
+        line: dict[str, Any] = record.msg if isinstance(record.msg, dict) else {"event": record.msg}
+        raised = _raised(record.exc_info or line.get("exc_info"))
+        if raised is None:
             return
-        line: dict[str, Any] = record.msg if isinstance(record.msg, dict) else {"event": record.getMessage()}
         with sentry_sdk.new_scope() as scope:
             scope.set_tag("event", str(line.get("event")))
             for tag in TAGS:
                 if value := line.get(tag):
                     scope.set_tag(tag, str(value))
-            sentry_sdk.capture_exception(record.exc_info)
+            sentry_sdk.capture_exception(raised)
+
+
+def _raised(said: Any) -> Raised | None:
+    """The exception of a log line, in any of the forms that `logging` and structlog take."""
+    if isinstance(said, BaseException):
+        return type(said), said, said.__traceback__
+    found = said if isinstance(said, tuple) else sys.exc_info() if said else None
+    return found if found and found[1] is not None else None
+
+
+def _without_messages(event: Event, _: Hint) -> Event:
+    for raised in event.get("exception", {}).get("values", []):
+        raised.pop("value", None)
+    return event

@@ -15,7 +15,7 @@ from shared.platform.telemetry.figures import REGISTRY, SCRAPE_FAILURES, Sample
 
 READ_TIMEOUT_SECONDS = 4.0
 REMEMBERED_SECONDS = (
-    2.0  # anyone in the network may ask; the servers behind are asked no more often than this
+    2.0  # anyone in the network may ask, and the servers behind are asked no more often than this
 )
 
 log = get_logger(__name__)

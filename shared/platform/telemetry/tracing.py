@@ -15,12 +15,20 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from shared.platform.logs import bound, current_traceparent
+from shared.platform.logs import bound, current_traceparent, new_traceparent, trace_id_of
 
 __all__ = ["SpanKind", "close", "configure", "is_exported", "span"]
 
@@ -28,11 +36,11 @@ HERE = "here"
 CLOSE_SECONDS = 1.0
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _W3C = TraceContextTextMapPropagator()
-_NOBODY = ParentBased(ALWAYS_OFF)  # ids, and next to no cost; what a caller says is sampled stays so
+_IDS = RandomIdGenerator()
 
 
 class _Tracing:
-    provider = TracerProvider(sampler=_NOBODY, shutdown_on_exit=False)
+    provider: TracerProvider | None = None  # nobody collects: then ids are made here, at a third of the cost
 
 
 def is_exported() -> bool:
@@ -47,16 +55,17 @@ def configure(service: str, version: str, *processors: SpanProcessor) -> None:
         {SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME", service), SERVICE_VERSION: version}
     )
     everything = (*collectors, *processors)
-    # With a collector OTEL_TRACES_SAMPLER decides; by default every trace is kept.
-    _Tracing.provider = TracerProvider(
-        sampler=None if everything else _NOBODY, resource=resource, shutdown_on_exit=False
-    )
+    # OTEL_TRACES_SAMPLER decides; by default every trace is kept.
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     for processor in everything:
-        _Tracing.provider.add_span_processor(processor)
+        provider.add_span_processor(processor)
+    _Tracing.provider = provider if everything else None
 
 
 def close() -> None:
     """Send what waits to be sent, for CLOSE_SECONDS at most: a collector that is away must not hold up the end."""
+    if _Tracing.provider is None:
+        return
     closing = Thread(target=_Tracing.provider.shutdown, daemon=True)
     closing.start()
     closing.join(CLOSE_SECONDS)
@@ -81,6 +90,11 @@ def span(
         attributes: Those that are None are left out.
     """
     came_from = current_traceparent() if parent == HERE else parent
+    if _Tracing.provider is None:
+        uncollected = _uncollected(came_from)
+        with bound(traceparent=_traceparent(uncollected)):
+            yield uncollected
+        return
     context = _W3C.extract({"traceparent": came_from}, Context()) if came_from else Context()
     given = {key: value for key, value in attributes.items() if value is not None}
     tracer = _Tracing.provider.get_tracer("penstock")
@@ -88,7 +102,7 @@ def span(
         tracer.start_as_current_span(
             name, context, kind, given, record_exception=False, set_status_on_exception=False
         ) as current,
-        bound(traceparent=_traceparent(current)),
+        bound(traceparent=_traceparent(current) or came_from or new_traceparent(sampled=False)),
     ):
         try:
             yield current
@@ -97,6 +111,21 @@ def span(
             raise
 
 
-def _traceparent(current: Span) -> str:
+def _uncollected(came_from: str | None) -> Span:
+    """Ids for the log and for others, who may collect what their caller says is sampled."""
+    trace_id = trace_id_of(came_from)
+    return NonRecordingSpan(
+        SpanContext(
+            trace_id=int(trace_id, 16) if trace_id else _IDS.generate_trace_id(),
+            span_id=_IDS.generate_span_id(),
+            is_remote=False,
+            trace_flags=TraceFlags(int(came_from[-2:], 16) if trace_id and came_from else 0),
+        )
+    )
+
+
+def _traceparent(current: Span) -> str | None:
     context = current.get_span_context()
+    if not context.is_valid:
+        return None  # OTEL_SDK_DISABLED; ids are needed all the same
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"

@@ -63,11 +63,15 @@ export function rowErrors(page, id) {
       if (row && list.data && one.dialect) queueMicrotask(() => openRow(one, row));
       const groups = summary.data?.groups ?? [];
       if (!groups.length) return null;
-      const none = Object.fromEntries(FILTERS.map((name) => [name, ""]));
-      return [
+      const causes = [
         h("h2", null, "Row errors by cause"),
         h("div", { class: "causes" }, groups.slice(0, most).map(cause)),
         groups.length > most && h("button", { onclick: () => ((most = Infinity), page.update()) }, `Show ${plural(groups.length - most, "more cause")}`),
+      ];
+      if (one.errors_removed_at) return causes;
+      const none = Object.fromEntries(FILTERS.map((name) => [name, ""]));
+      return [
+        causes,
         h("h2", null, "Row errors"),
         filterBar([{ name: "text", label: "Text", type: "search", placeholder: "In value, message or record", maxlength: 200 }, select("code", groups.map(({ code }) => code)), select("column", groups.map(({ column }) => column)), select("status", ["open", "fixed"])], values(), filter),
         shown(list, ({ items }) =>

@@ -1,7 +1,7 @@
 // One import: live while it runs, then what became of it.
 
 import { api } from "../core/api.js";
-import { number, plural, time } from "../core/format.js";
+import { moment, number, plural, time } from "../core/format.js";
 import { h } from "../core/vdom.js";
 import { busyWhile } from "../parts/busy.js";
 import { balanceBar } from "../parts/chart.js";
@@ -78,27 +78,29 @@ export function open(page) {
     confirm({ title: "Cancel this import?", text: options.atomic || dry_run ? "Nothing of it will have been loaded." : "What is loaded already stays; the rest is not loaded.", action: "Cancel the import", leave: "Let it run", danger: true, act: () => order("cancel", "It is being cancelled") });
 
   function actions(one) {
-    const { status, links, errors_open: open } = one;
+    const { status, links, errors_open: open, file_removed_at: noFile, errors_removed_at: noErrors } = one;
     const button = (label, onclick, kind) => mayWrite && h("button", { key: label, class: kind, onclick }, label);
     const again = status === "cancelled" || FINAL.includes(one.error_code);
     return [
       !hasEnded(one) && button("Cancel", () => cancel(one)),
-      again && button("Upload it again", () => openUpload({ sources: [stored(one)], options: askedOf(one) }), "primary"),
-      status === "failed" && !again && button("Retry", busyWhile(() => order("retry", "It goes on where it stopped")), "primary"),
-      h("a", { class: "button", href: links.file, download: true }, "Original file"),
-      open > 0 && h("a", { class: "button", href: links.errors_csv, download: true }, "errors.csv"),
-      open > 0 && hasEnded(one) && !one.dry_run && !again && button("Upload the corrected file", () => openUpload({ corrects: one }), "primary"),
+      again && !noFile && button("Upload it again", () => openUpload({ sources: [stored(one)], options: askedOf(one) }), "primary"),
+      status === "failed" && !again && !noFile && !noErrors && button("Retry", busyWhile(() => order("retry", "It goes on where it stopped")), "primary"),
+      !noFile && h("a", { class: "button", href: links.file, download: true }, "Original file"),
+      open > 0 && !noErrors && h("a", { class: "button", href: links.errors_csv, download: true }, "errors.csv"),
+      open > 0 && !noErrors && hasEnded(one) && !one.dry_run && !again && button("Upload the corrected file", () => openUpload({ corrects: one }), "primary"),
     ];
   }
 
   function remarks(one) {
-    const { status, dry_run, rows_corrected: corrected, errors_open: open } = one;
-    const load = dry_run && status === "completed" && mayWrite && h("button", { class: "primary", onclick: () => begin([stored(one)], { ...askedOf(one), dry_run: "false" }) }, "Import it now");
+    const { status, dry_run, rows_corrected: corrected, errors_open: open, file_removed_at: noFile, errors_removed_at: noErrors } = one;
+    const load = !noFile && dry_run && status === "completed" && mayWrite && h("button", { class: "primary", onclick: () => begin([stored(one)], { ...askedOf(one), dry_run: "false" }) }, "Import it now");
     return [
-      status === "failed" && notice("bad", one.error_message ?? "The import failed", FINAL.includes(one.error_code) ? "Mend the file or raise the limit, and upload it again." : "Retry: it goes on where it stopped, and loads nothing twice."),
+      status === "failed" && notice("bad", one.error_message ?? "The import failed", FINAL.includes(one.error_code) ? "Mend the file or raise the limit, and upload it again." : noFile || noErrors ? "Upload the file again." : "Retry: it goes on where it stopped, and loads nothing twice."),
       status === "cancelled" && notice("warn", "This import was cancelled", `${plural(one.rows_inserted + one.rows_updated, "record")} of it had been loaded before.`),
       dry_run && !["failed", "cancelled"].includes(status) && notice("info", "A dry run: nothing was loaded", "The counts say what would happen.", load),
       corrected > 0 && notice("good", open ? `${plural(corrected, "record")} corrected since, ${number(open)} to go` : "All of its row errors are corrected"),
+      noFile && notice("info", "Its file is not kept any more", time(noFile, moment)),
+      noErrors && notice("info", "Its row errors are not kept any more, but for their numbers", time(noErrors, moment)),
       one.warnings.map(({ message }, index) => h("div", { key: index }, notice("warn", message))),
     ];
   }

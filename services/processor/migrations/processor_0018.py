@@ -1,0 +1,13 @@
+"""Finding what is old: imports, edits, and the events that were handled. While an index is built, these wait, and no reader."""
+
+from alembic import op
+
+revision = "processor_0018"
+down_revision = "processor_0017"
+
+
+def upgrade() -> None:
+    op.execute("LOCK TABLE processor.imports, processor.inbox, processor.edits IN SHARE MODE")
+    op.execute("CREATE INDEX imports_with_details ON processor.imports (finished_at) WHERE details_kept")
+    op.execute("CREATE INDEX inbox_by_time ON processor.inbox (handled_at)")
+    op.execute("CREATE INDEX edits_by_time ON processor.edits (edited_at)")
