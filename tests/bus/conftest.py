@@ -40,10 +40,15 @@ class Station:
         queue: Queue = PROCESSOR_IMPORTS,
         retry: RetryPolicy = FAST,
         on_exhausted=None,
+        stop_seconds: float = 3,
     ) -> Bus:
         """Start one more process's worth of consumer, whose messages go to `handle`."""
         bus = Bus(
-            "processor", database_url=self.database_url, bus_url=self.bus_url, retry=retry, stop_seconds=3
+            "processor",
+            database_url=self.database_url,
+            bus_url=self.bus_url,
+            retry=retry,
+            stop_seconds=stop_seconds,
         )
         bus.subscribe(Subscription(queue, dict.fromkeys(queue.types, handle), on_exhausted))
         self.consumers.append(bus)

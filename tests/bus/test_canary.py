@@ -160,7 +160,7 @@ class TestOnRabbitMQ:
         await until(lambda: not ready(deaf), seconds=30)
         checks = [(check.name, check.ok) for check in await deaf.checks()]
         assert ("bus.rabbitmq", True) in checks
-        assert (f"bus.consumer.{QUEUE}", True) in checks  # the broker's view: somebody consumes
+        assert (f"bus.subscriber.{QUEUE}", True) in checks  # the broker's view: somebody consumes
         assert (f"bus.consumer.{QUEUE}", False) in checks  # canaries know better
         assert "no canary either" in deaf._pulses[QUEUE].check().detail
         await until(lambda: ready(other), seconds=30)

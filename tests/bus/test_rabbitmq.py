@@ -62,6 +62,30 @@ async def test_bytes_that_are_no_event_end_in_the_dead_letter_queue(station, cha
     await dead.ack()
 
 
+async def test_who_stops_gets_no_more_while_it_finishes_what_it_has(station):
+    """The library would take messages and drop them until the last one in hand has ended."""
+    queue = Queue("processor.imports", PROCESSOR_IMPORTS.types, workers=3)
+    begun, go_on, seen = asyncio.Event(), asyncio.Event(), []
+
+    async def holding(event):
+        begun.set()
+        await go_on.wait()
+
+    async def handle(event):
+        seen.append(event.data.slice)
+
+    leaving = await station.consume(holding, queue=queue, stop_seconds=60)
+    await station.publish(1)
+    await begun.wait()
+    stopping = asyncio.create_task(leaving.stop())
+    await station.consume(handle, queue=queue)
+    await station.publish(*range(2, 12))
+    await until(lambda: sorted(seen) == list(range(2, 12)), seconds=30)
+    assert not stopping.done()
+    go_on.set()
+    await stopping
+
+
 async def test_messages_are_persistent_and_say_what_they_are(station, channel):
     queue = await channel.declare_queue("", exclusive=True)
     await queue.bind(EXCHANGE, routing_key="#")

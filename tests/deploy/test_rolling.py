@@ -28,18 +28,12 @@ def commit_before() -> str:
         return named
     try:
         commits = git("rev-list", "--max-count=20", "HEAD").decode().split()
-        differs = (
-            each for each in commits if git("diff", "--name-only", each, "--", *IN_IMAGES, *untracked())
-        )
+        differs = (each for each in commits if git("diff", "--name-only", each, "--", *IN_IMAGES))
         return next(differs)
     except (OSError, subprocess.CalledProcessError, StopIteration):
         pytest.skip(
             "the version before is not to be had: no git, or no history; PENSTOCK_TEST_BEFORE names a commit"
         )
-
-
-def untracked() -> list[str]:
-    return git("ls-files", "--others", "--exclude-standard", "--", *IN_IMAGES).decode().split()
 
 
 def git(*words: str) -> bytes:

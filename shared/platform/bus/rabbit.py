@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import uuid4
 
 import aio_pika
@@ -34,7 +34,7 @@ from shared.platform.logs import get_logger
 PUBLISH_TIMEOUT_SECONDS = 10.0
 RECONNECT_SECONDS = 1.0
 CONNECT_SECONDS = (
-    10.0  # a broker that is frozen takes connections and says nothing; else it would be 130 s, or for ever
+    10.0  # one that is frozen takes connections and says nothing; else it would be 130 s, or for ever
 )
 DEPTHS_TIMEOUT_SECONDS = 2.0
 ANSWER_SECONDS = 2.0  # to a check
@@ -99,6 +99,8 @@ class RabbitTransport:
         await self._broker.start()
 
     async def stop(self) -> None:
+        """Take no new message, finish what is in hand, disconnect."""
+        await asyncio.gather(*map(_take_no_more, self._subscribers.values()))
         await self._broker.stop()
 
     async def publish(self, event: AnyEvent, body: bytes) -> None:
@@ -142,7 +144,7 @@ class RabbitTransport:
         if not connected or (found and all(consumers is None for consumers in found)):
             return [Check("bus.rabbitmq", ok=False, detail="RabbitMQ does not answer")]
         consumes = [
-            Check(f"bus.consumer.{name}", ok=bool(consumers) and _is_open(subscriber), detail=name)
+            Check(f"bus.subscriber.{name}", ok=bool(consumers) and _is_open(subscriber), detail=name)
             for (name, subscriber), consumers in zip(self._subscribers.items(), found, strict=True)
         ]
         return [Check("bus.rabbitmq", ok=True), *consumes]
@@ -262,6 +264,20 @@ def _not_cancelled_by_the_library() -> Iterator[None]:
 def _is_open(subscriber: RabbitSubscriber) -> bool:
     queue = subscriber._queue_obj
     return queue is not None and not queue.channel.is_closed
+
+
+async def _take_no_more(subscriber: RabbitSubscriber) -> None:
+    """Have RabbitMQ give its messages to others from now on.
+
+    The library does so only after those in hand have ended; what comes meanwhile it drops without an answer, so that nobody
+    would handle it until the connection is closed.
+    """
+    queue, tag = subscriber._queue_obj, subscriber._consumer_tag
+    subscriber._consumer_tag = None
+    if queue is not None and tag is not None and not queue.channel.is_closed:
+        # What cannot be told any more need not be: without a connection others get them.
+        with suppress(OSError, TimeoutError, aio_pika.exceptions.AMQPError):
+            await queue.cancel(tag, timeout=ANSWER_SECONDS)
 
 
 def _rejecting_invalid(
