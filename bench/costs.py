@@ -14,7 +14,7 @@ from penstock.local.postgres import LocalPostgres
 from penstock.local.rabbitmq import LocalRabbit
 
 PATIENCE_SECONDS = 600.0
-QUIET_SECONDS = 1.0  # what the last message leaves to do at the broker
+QUIET_SECONDS = 2.0  # in which no message is handled, when none is left at the broker
 IDLE_SECONDS = 20.0  # two canaries through each queue
 _TICKS = os.sysconf("SC_CLK_TCK")  # of CPU time, a second
 
@@ -23,13 +23,13 @@ _QUIET = """
     SELECT NOT EXISTS (SELECT FROM bus.outbox) AND NOT EXISTS (SELECT FROM data.unsearched_v1)
         AND NOT EXISTS (SELECT FROM notifier.deliveries WHERE status = 'pending')
 """
-_WRITTEN = """
+_HANDLED = """
+    SELECT ((SELECT count(*) FROM processor.inbox) + (SELECT count(*) FROM results.inbox)
+        + (SELECT count(*) FROM notifier.inbox))::float8 AS inbox_rows
+"""
+_WRITTEN = f"""
     SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 AS wal_bytes,
-        (SELECT last_value FROM bus.outbox_id_seq)::float8 AS outbox_rows,
-        (SELECT sum(counted) FROM (
-            SELECT count(*) AS counted FROM processor.inbox UNION ALL SELECT count(*) FROM results.inbox
-            UNION ALL SELECT count(*) FROM notifier.inbox
-        ))::float8 AS inbox_rows
+        (SELECT last_value FROM bus.outbox_id_seq)::float8 AS outbox_rows, ({_HANDLED}) AS inbox_rows
 """
 _SIZES = """
     SELECT nspname || '.' || relname AS name, pg_table_size(c.oid)::float8 AS heap, pg_indexes_size(c.oid)::float8 AS indexes
@@ -131,11 +131,11 @@ class Meter:
     def wait_until_quiet(self) -> None:
         """Raises NotMeasured if it takes for ever."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not value_of(self.url, _QUIET):
+        handled = -1.0
+        while not value_of(self.url, _QUIET) or handled != (handled := value_of(self.url, _HANDLED)):
             if time.monotonic() > deadline:
                 raise NotMeasured(f"there is still something to do after {PATIENCE_SECONDS:.0f} s")
-            time.sleep(0.2)
-        time.sleep(QUIET_SECONDS)
+            time.sleep(QUIET_SECONDS)
 
     def peak_memory(self) -> dict[str, float]:
         """The most bytes that a process of each service, and RabbitMQ, ever had in memory."""

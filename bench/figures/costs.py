@@ -84,7 +84,7 @@ def _figure(
     whole = works["10x"]
     scale = MILLION / whole.contents
     detail = {
-        "per_piece": _told(model.piece),
+        "per_thousand_pieces": _told({what: cost * 1000 for what, cost in model.piece.items()}),
         "per_million": _told({what: cost * MILLION for what, cost in model.content.items()}),
         "measured_per_million": _told({what: cost * scale for what, cost in costs["10x"].items()}),
         "model_errors": {size: _errors(model, works[size], costs[size]) for size in ("1x", "10x")},

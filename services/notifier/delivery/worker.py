@@ -37,6 +37,7 @@ POLL_SECONDS = 0.5  # how late what another process made due may be; what is due
 # what one claim finds, many events made.
 CLAIM_SECONDS = 0.01
 CLAIM_SHARE = 0.3  # of the time, at most: with a thousand endpoints pending a claim takes 30 ms
+PAUSE_SECONDS = 1.0  # at most, as when PostgreSQL has not answered for a minute
 HOUSEKEEPING_SECONDS = 5.0  # how long a dead process's deliveries may wait
 LANE_IDLE_SECONDS = 600.0  # a lane that is forgotten has to show anew that it is quick
 RECORD_SHARE = 0.3  # of the time to stop, for writing down what came of the last attempts
@@ -165,7 +166,7 @@ class DeliveryWorker:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(wake_in, POLL_SECONDS)):
                     await self._wake.wait()
-            pause = max(CLAIM_SECONDS, took / CLAIM_SHARE)
+            pause = max(CLAIM_SECONDS, min(took / CLAIM_SHARE, took + PAUSE_SECONDS))
             await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
 
     def _claim_failed(self, error: Exception) -> float:
@@ -238,7 +239,8 @@ class DeliveryWorker:
         ATTEMPTS.labels(_result(attempt)).inc()
         is_again = claimed.attempts_made > claimed.tries  # somebody has had it sent once more
         if attempt.succeeded and claimed.happened_at and not is_again:
-            EVENT_TO_DELIVERY_SECONDS.observe((datetime.now(UTC) - claimed.happened_at).total_seconds())
+            took = (datetime.now(UTC) - claimed.happened_at).total_seconds()
+            EVENT_TO_DELIVERY_SECONDS.observe(max(0.0, took))  # the clocks of two machines may differ
         return attempt
 
     def _put(self, claimed: Claimed, attempt: Attempt) -> None:

@@ -10,10 +10,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from faststream_outbox.client import OutboxClient
+from faststream_outbox.subscriber import usecase
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 T = TypeVar("T")
+
+# The longest pause until the library looks whether PostgreSQL is back. Its own is 30 s, in which nothing goes out.
+usecase._BACKOFF_MAX_SECONDS = 3.0
 
 
 class SettlingClient(OutboxClient):
