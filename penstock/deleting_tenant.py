@@ -10,8 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from penstock.tenant_data import Holding, count, holdings, values_for
+from services.processor.tables import doomed_files as doomed_error_files
+from services.upload.tables import doomed_files
 from shared.platform.database import async_url
 from shared.platform.objects import Objects
+from shared.platform.retention import remove_doomed
 
 STEP = 5000  # rows in a transaction
 PASSES = 5  # an event that was on its way may bring a row back
@@ -79,6 +82,8 @@ async def _delete(engine: AsyncEngine, objects: Objects, tenant: str, tell: Call
     ordered = sorted(known, key=lambda each: each.table not in FIRST)
     rows: dict[str, int] = {}
     files = 0
+    for doomed in (doomed_files, doomed_error_files):  # some may be theirs, and nobody else knows of them
+        await remove_doomed(engine, objects, doomed)
     for _ in range(PASSES):
         removed = 0
         await _drop_stages(engine, tenant)
@@ -93,6 +98,8 @@ async def _delete(engine: AsyncEngine, objects: Objects, tenant: str, tell: Call
         if not removed:
             break
         await asyncio.sleep(PAUSE_SECONDS)
+    else:
+        tell("rows still come in; run it again")
     return Deleted({table: number for table, number in sorted(rows.items()) if number}, files)
 
 
@@ -133,16 +140,26 @@ async def _remove_files(engine: AsyncEngine, objects: Objects, holding: Holding,
 
 
 async def _remove_rows(engine: AsyncEngine, holding: Holding, tenant: str) -> int:
-    more = f" AND {_SELF[holding.table]}" if holding.table in _SELF else ""
-    step = text(f"""
-        DELETE FROM {holding.table} WHERE ctid = ANY (ARRAY(
-            SELECT t.ctid FROM {holding.table} t WHERE {holding.condition}{more} LIMIT :step
-        ))
-    """)
-    removed = 0
-    while True:
-        async with engine.begin() as connection:
-            number = (await connection.execute(step, values_for(holding, tenant) | {"step": STEP})).rowcount
-        if not number:
-            return removed
+    removed = number = await _remove_once(engine, holding, tenant)
+    while number and holding.table in _SELF:
+        number = await _remove_once(engine, holding, tenant)
         removed += number
+    return removed
+
+
+async def _remove_once(engine: AsyncEngine, holding: Holding, tenant: str) -> int:
+    """The table is read once from its beginning to its end, for not every one has an index that finds a tenant's rows."""
+    table, condition, values = holding.table, holding.condition, values_for(holding, tenant)
+    more = f" AND {_SELF[table]}" if table in _SELF else ""
+    found = text(f"SELECT t.ctid FROM {table} t WHERE {condition}{more}")
+    # By now there may be another row in the place.
+    step = text(f"DELETE FROM {table} WHERE ctid = ANY (CAST(:places AS tid[])) AND {condition}")
+    removed = 0
+    async with (
+        engine.connect() as reading,
+        reading.stream(found, values, execution_options={"yield_per": STEP}) as rows,
+    ):
+        async for places in rows.scalars().partitions():
+            async with engine.begin() as connection:
+                removed += (await connection.execute(step, values | {"places": list(places)})).rowcount
+    return removed

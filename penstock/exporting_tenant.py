@@ -74,7 +74,7 @@ class Member:
 
 @dataclass
 class Manifest:
-    """What the archive has. `missing`: files that should be in the store and are not."""
+    """What the archive has. `missing`: files that should be in the store and are not, or not whole."""
 
     tenant: str
     exported_at: str
@@ -198,12 +198,11 @@ async def _add_lines(
 
 
 async def _add_file(archive: tarfile.TarFile, manifest: Manifest, objects: Objects, file: _File) -> None:
-    """A member of the file's parts, one after the other; one that is not in the store is `missing`."""
+    """A member of the file's parts, one after the other; one that is not in the store, or not whole, is `missing`."""
     with _spool(archive) as spool:
         try:
             for key, size in file.parts:
-                for start in range(0, size, CHUNK_BYTES):
-                    spool.write(await objects.read(key, start, min(CHUNK_BYTES, size - start)))
+                await _copy(objects, key, size, spool)
         except ObjectMissing:
             manifest.missing.append(file.name)
             return
@@ -211,6 +210,13 @@ async def _add_file(archive: tarfile.TarFile, manifest: Manifest, objects: Objec
             archive, file.name, spool, import_id=str(file.import_id), file_name=file.file_name
         )
         manifest.members.append(added)
+
+
+async def _copy(objects: Objects, key: str, size: int, spool: IO[bytes]) -> None:
+    for start in range(0, size, CHUNK_BYTES):
+        length = min(CHUNK_BYTES, size - start)
+        if spool.write(await objects.read(key, start, length)) < length:
+            raise ObjectMissing(f"object {key!r} ends before its {size} bytes")
 
 
 def _spool(archive: tarfile.TarFile) -> Any:

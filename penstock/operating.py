@@ -23,18 +23,21 @@ QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="Its name, as `q
 def list_queues(as_json: AsJson = False) -> None:
     """Print every queue: what waits, is in hand, or is tried again later; the oldest; dead letters; consumers.
 
-    `relay.…`: what a service has published and RabbitMQ has not confirmed yet. `-`: nothing, or nobody says. The database
-    is the one in PENSTOCK_DATABASE_URL, the broker the one in PENSTOCK_BUS_URL; where they are not set, PENSTOCK_HOME's.
+    `relay.…`: what a service has published and RabbitMQ has not confirmed yet. `-`: nothing, or nobody says. While RabbitMQ
+    does not answer, what PostgreSQL knows is printed, and the exit code is 1. The database is the one in
+    PENSTOCK_DATABASE_URL, the broker the one in PENSTOCK_BUS_URL; where they are not set, PENSTOCK_HOME's.
     """
     from penstock.operating_queues import backlog
 
     with installed_database() as database_url, _explained():
         found = backlog(database_url, _bus_url())
-    if as_json:
-        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
-        return
     head = ("QUEUE", "WAITING", "IN HAND", "SCHEDULED", "OLDEST", "DEAD", "CONSUMERS")
-    print_table([head] + [each.cells() for each in found])
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found.shown], indent=2))
+    else:
+        print_table([head] + [each.cells() for each in found.shown])
+    if found.silence:
+        fail(str(found.silence), FAILED)
 
 
 @queues.command("dead")
@@ -48,11 +51,13 @@ def list_dead(
 
     with installed_database() as database_url, _explained():
         found = dead_letters(database_url, _bus_url(), queue, limit)
-    if as_json:
-        typer.echo(json.dumps([each.document() for each in found], indent=2))
-        return
     head = ("ID", "FAILED", "TYPE", "TENANT", "SUBJECT", "DELIVERIES", "REASON", "ERROR")
-    print_table([head] + [each.cells() for each in found])
+    if as_json:
+        typer.echo(json.dumps([each.document() for each in found.shown], indent=2))
+    else:
+        print_table([head] + [each.cells() for each in found.shown])
+    if found.silence:
+        fail(str(found.silence), FAILED)
 
 
 @queues.command("show")

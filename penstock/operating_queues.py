@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -14,7 +14,7 @@ from shared.contracts.topology import QUEUES, SERVICES
 from shared.platform.bus import Depth, Kept, kept, relay_of
 from shared.platform.bus import dead_letters as count_dead
 from shared.platform.bus import letters as dead
-from shared.platform.bus.backlog import IN_POSTGRESQL
+from shared.platform.bus.backlog import IN_POSTGRESQL, BrokerSilent
 from shared.platform.bus.letters import DeadLetter, Sent
 from shared.platform.bus.rabbit import depths_at
 from shared.platform.database import async_url
@@ -39,21 +39,22 @@ class Backlog:
     """One queue. Counts are messages; None: nobody says.
 
     Attributes:
+        dead: Without those that RabbitMQ keeps, where it does not say how many.
         oldest_seconds: For how long the one that waits longest has been due. RabbitMQ tells no ages.
         consumers: Processes that take from it; of a relay, those that publish from it.
     """
 
     queue: str
-    waiting: int
+    waiting: int | None
     in_hand: int | None
     scheduled: int
     oldest_seconds: float | None
     dead: int
-    consumers: int
+    consumers: int | None
 
     def cells(self) -> tuple[str, ...]:
-        numbers = (str(self.waiting), _number(self.in_hand), str(self.scheduled))
-        return (self.queue, *numbers, age(self.oldest_seconds), str(self.dead), str(self.consumers))
+        numbers = (_number(self.waiting), _number(self.in_hand), str(self.scheduled))
+        return (self.queue, *numbers, age(self.oldest_seconds), str(self.dead), _number(self.consumers))
 
 
 @dataclass(frozen=True)
@@ -94,34 +95,45 @@ class Letter:
         )
 
 
-def backlog(database_url: str, bus_url: str | None) -> list[Backlog]:
-    """Every queue, and every relay that has something.
+@dataclass(frozen=True)
+class Found(Generic[T]):
+    """What a command shows.
 
-    Raises:
-        BrokerSilent: RabbitMQ is away, or no service has ever started on it.
+    Attributes:
+        silence: Why what RabbitMQ has is missing from it; None: nothing is missing.
     """
 
-    async def read(engine: AsyncEngine) -> list[Backlog]:
-        depths = await _depths(bus_url)
+    shown: list[T]
+    silence: BrokerSilent | None = None
+
+
+def backlog(database_url: str, bus_url: str | None) -> Found[Backlog]:
+    """Every queue, and every relay that has something; without RabbitMQ, what PostgreSQL knows."""
+
+    async def read(engine: AsyncEngine) -> Found[Backlog]:
+        depths, silence = await _depths(bus_url)
         async with engine.connect() as connection:
             of_queues, dead_letters = await kept(connection), await count_dead(connection)
             processes = await count_processes(connection, SERVICES)
         found = []
         for queue in QUEUES:
-            here, there = of_queues.get(queue.name, Kept()), depths[queue.name]
-            consumers = processes[queue.service] if there.consumers is None else there.consumers
-            found.append(_backlog(queue.name, here, there, dead_letters.get(queue.name, 0), consumers))
+            here, there = of_queues.get(queue.name, Kept()), depths.get(queue.name)
+            found.append(
+                _backlog(queue.name, here, there, dead_letters.get(queue.name, 0), processes[queue.service])
+            )
         for service in SERVICES:
             name = relay_of(service)
             if name in of_queues or name in dead_letters:
                 here, lost = of_queues.get(name, Kept()), dead_letters.get(name, 0)
                 found.append(_backlog(name, here, IN_POSTGRESQL, lost, processes[service]))
-        return found
+        return Found(found, silence)
 
     return _run(database_url, read)
 
 
-def _backlog(name: str, here: Kept, there: Depth, dead_letters: int, consumers: int) -> Backlog:
+def _backlog(name: str, here: Kept, there: Depth | None, dead_letters: int, processes: int) -> Backlog:
+    if there is None:
+        return Backlog(name, None, None, here.scheduled, None, dead_letters, None)
     return Backlog(
         queue=name,
         waiting=here.waiting + there.waiting,
@@ -129,23 +141,27 @@ def _backlog(name: str, here: Kept, there: Depth, dead_letters: int, consumers: 
         scheduled=here.scheduled,
         oldest_seconds=None if there.waiting else here.due_seconds,
         dead=dead_letters + there.dead_letters,
-        consumers=consumers,
+        consumers=processes if there.consumers is None else there.consumers,
     )
 
 
-def dead_letters(database_url: str, bus_url: str | None, queue: str, limit: int) -> list[Letter]:
-    """Those of a queue that failed last; RabbitMQ's own are brought to PostgreSQL first.
+def dead_letters(database_url: str, bus_url: str | None, queue: str, limit: int) -> Found[Letter]:
+    """Those of a queue that failed last; RabbitMQ's own are brought to PostgreSQL first, if it is there.
 
     Raises:
         NoSuchQueue: `queue` is none.
-        BrokerSilent: RabbitMQ is away.
     """
     _check(queue)
 
-    async def read(engine: AsyncEngine) -> list[Letter]:
-        await _collect(engine, bus_url)
+    async def read(engine: AsyncEngine) -> Found[Letter]:
+        silence = None
+        try:
+            await _collect(engine, bus_url)
+        except BrokerSilent as error:
+            silence = error
         async with engine.connect() as connection:
-            return [Letter(each) for each in await dead.list_letters(connection, queue, limit)]
+            found = [Letter(each) for each in await dead.list_letters(connection, queue, limit)]
+        return Found(found, silence)
 
     return _run(database_url, read)
 
@@ -227,8 +243,13 @@ async def _collect(engine: AsyncEngine, bus_url: str | None) -> None:
         await dead.collect(bus_url, engine)
 
 
-async def _depths(bus_url: str | None) -> dict[str, Depth]:
-    return await depths_at(bus_url) if bus_url else {queue.name: IN_POSTGRESQL for queue in QUEUES}
+async def _depths(bus_url: str | None) -> tuple[dict[str, Depth], BrokerSilent | None]:
+    if bus_url is None:
+        return {queue.name: IN_POSTGRESQL for queue in QUEUES}, None
+    try:
+        return await depths_at(bus_url), None
+    except BrokerSilent as error:
+        return {}, error
 
 
 def _run(database_url: str, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:

@@ -47,8 +47,9 @@ def use_installation(database_url: str) -> None:
         SettingsInvalid: the environment is not fit for one of those that are installed here.
     """
     home = home_from_environment()
+    is_embedded = not os.environ.get("PENSTOCK_DATABASE_URL")  # another database's files are not in this home
     set_defaults({"PENSTOCK_DATABASE_URL": database_url, "PENSTOCK_JWT_SECRET": secrets.token_hex(32)})
-    if home.database is not None:
+    if is_embedded:
         set_defaults({"PENSTOCK_STORE_URL": home.store.as_uri(), "PENSTOCK_RECEIPT_KEY": home.receipt_key()})
 
 

@@ -44,7 +44,8 @@ def export(
     typer.echo(f"{out}: {rows:,} rows and {files:,} files of tenant {tenant}.")
     if manifest.missing:
         fail(
-            f"{len(manifest.missing)} files are not in the store: {', '.join(manifest.missing[:10])}", FAILED
+            f"{len(manifest.missing)} files are not in the store, or not whole: {', '.join(manifest.missing[:10])}",
+            FAILED,
         )
 
 

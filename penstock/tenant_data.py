@@ -40,6 +40,8 @@ HOLDINGS: Mapping[str, str] = {
 }
 # What says nothing of anybody: revisions, ids of events that were handled, files that no import has any more.
 NOBODYS = frozenset({"alembic_version", "inbox", "doomed_files"})
+# An import that upload alone knows of has not ended. So one that is deleted by half must be the processor's.
+_UPLOADS_FIRST = ("upload.imports", "processor.imports")
 
 _TABLES = text("""
     SELECT n.nspname || '.' || c.relname AS name, EXISTS (
@@ -71,7 +73,7 @@ class Holding:
 
 
 async def holdings(connection: AsyncConnection) -> Sequence[Holding]:
-    """Every table that may have rows of a tenant, those that refer to others before these.
+    """Every table that may have rows of a tenant, in the order in which they can be deleted: those that refer to others before these.
 
     Raises:
         TableUnknown: there is one of which nothing is known.
@@ -87,8 +89,9 @@ async def holdings(connection: AsyncConnection) -> Sequence[Holding]:
             f"it is not known whose the rows of {', '.join(unknown)} are (penstock/tenant_data.py)"
         )
     with_tenant = {row.name for row in rows if row.with_tenant}
-    order: dict[str, set[str]] = {name: set() for name in with_tenant}
-    for referring, referred in await connection.execute(_REFERENCES, {"schemas": list(SCHEMAS)}):
+    order: dict[str, set[str]] = {name: set() for name in sorted(with_tenant)}
+    references = await connection.execute(_REFERENCES, {"schemas": list(SCHEMAS)})
+    for referring, referred in [*references, _UPLOADS_FIRST]:
         if referred != referring and {referred, referring} <= with_tenant:
             order[referred].add(referring)
     theirs = [Holding(name, "tenant = :tenant") for name in TopologicalSorter(order).static_order()]

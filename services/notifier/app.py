@@ -11,7 +11,6 @@ from services.notifier.api import router
 from services.notifier.backfill.backfilling import NAME as BACKFILL
 from services.notifier.backfill.backfilling import backfill_job
 from services.notifier.consumer import subscription
-from services.notifier.deliveries.retention import Retention
 from services.notifier.deliveries.retention import rule as deliveries_rule
 from services.notifier.delivery.figures import past_due
 from services.notifier.delivery.sender import Sender
@@ -36,7 +35,7 @@ from shared.platform.bus import Bus
 from shared.platform.database import engine_for, pool_figures
 from shared.platform.health import Check, database_check, together
 from shared.platform.presence import Presence
-from shared.platform.retention import Rule, handled_events
+from shared.platform.retention import Retention, Rule, handled_events
 from shared.platform.service import Service, Stopping
 from shared.platform.telemetry.figures import Sample
 
@@ -71,7 +70,11 @@ def build(stopping: Stopping) -> Service:
     )
     logbook = Logbook(bus.publish, settings.zone, quota=settings.event_quota_per_minute)
     days = settings.webhook_retention_days
-    retention = Retention(engine, stopping, days=days, event_days=settings.event_retention_days)
+    forgotten = [
+        deliveries_rule(engine, days),
+        handled_events(engine, inbox, settings.event_retention_days),
+    ]
+    retention = Retention("notifier", stopping, forgotten)
     upkeep = Upkeep(engine, stopping, logbook, days=settings.investigation_retention_days)
     mute_ends = MuteEnds(engine, stopping, publish=bus.publish)
     bus.subscribe(

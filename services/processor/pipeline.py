@@ -145,7 +145,7 @@ class Pipeline:
         """Take a new import on, and ask for its first slice; one that was cancelled before ends here."""
         uploaded = event.data
         if await repository.add_import(connection, event.tenant, uploaded):
-            await self._end_cancelled(connection, uploaded.import_id)
+            count_end(await self._end_cancelled(connection, uploaded.import_id))
             return
         command = SliceProcess(import_id=uploaded.import_id, slice=0)
         await self._bus.publish(
@@ -170,7 +170,7 @@ class Pipeline:
         if await repository.has_duplicates(connection, import_id):
             await self._command(connection, work)  # to be filed first; the last command may be minutes away
         else:
-            await self._end_cancelled(connection, import_id)
+            count_end(await self._end_cancelled(connection, import_id))
 
     async def retry(self, connection: AsyncConnection, event: Event[ImportRetry]) -> None:
         """Take a failed import up again at its checkpoint; any other stays as it is."""
@@ -250,8 +250,9 @@ class Pipeline:
             current.set_attribute("records", moved.rows_processed - work.rows_processed)
         SLICE_SECONDS.labels(work.dataset).observe(monotonic() - begun)
         count_step(work, moved, step)
-        if moved.status == "completed":
+        if moved.status != "processing":
             count_end(moved)
+        if moved.status == "completed":
             log.info("import.completed", import_id=str(work.import_id), rows=moved.rows_processed)
         elif moved.status == "processing":
             await self._announce(moved)
@@ -313,15 +314,14 @@ class Pipeline:
             if final:
                 await drop_stage(connection, import_id)
             await self._publish(connection, work, failed(work))
-            count_end(work)
-            log.error("import.failed", import_id=str(import_id), code=reason.code, error=str(reason))
+        count_end(work)
+        log.error("import.failed", import_id=str(import_id), code=reason.code, error=str(reason))
 
     async def _end_cancelled(self, connection: AsyncConnection, import_id: UUID) -> Work:
         work = await repository.end(connection, import_id, "cancelled", for_good=True)
         assert work is not None, "held under a lock while it was processing"
         await drop_stage(connection, import_id)
         await self._publish(connection, work, cancelled(work))
-        count_end(work)
         log.info("import.cancelled", import_id=str(import_id), rows=work.rows_processed)
         return work
 

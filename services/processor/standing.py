@@ -109,14 +109,19 @@ class Standing:
 
 
 async def standing(connection: AsyncConnection, seconds: float) -> Sequence[Standing]:
-    """The imports that have not moved for so long, the longest first. `connection` acts as the processor."""
+    """The imports that have not moved for so long, the longest first.
+
+    `connection` acts as the processor, and for the rest of its transaction as who has logged in.
+    """
     rows = (await connection.execute(_STILL, {"seconds": seconds})).mappings().all()
-    blocked = (await connection.execute(_BLOCKED)).mappings().one_or_none() if rows else None
-    blocker = Blocker(**blocked) if blocked else None
-    return [
-        await _looked_into(connection, Standing(**{**row, "leased": bool(row["leased"])}), blocker)
-        for row in rows
+    found = [
+        await _looked_into(connection, Standing(**{**row, "leased": bool(row["leased"])})) for row in rows
     ]
+    # PostgreSQL shows what a session does to who has logged in as that one has, and not to the processor's role.
+    await connection.execute(text("SET LOCAL ROLE NONE"))
+    blocked = (await connection.execute(_BLOCKED)).mappings().one_or_none()
+    blocker = Blocker(**blocked) if blocked else None
+    return [await _with_owner(connection, each, blocker) if each.owner_alive else each for each in found]
 
 
 async def find(connection: AsyncConnection, import_id: UUID) -> Row[Any] | None:
@@ -124,19 +129,15 @@ async def find(connection: AsyncConnection, import_id: UUID) -> Row[Any] | None:
     return (await connection.execute(_FIND, {"import_id": import_id})).one_or_none()
 
 
-async def _looked_into(connection: AsyncConnection, each: Standing, blocker: Blocker | None) -> Standing:
+async def _looked_into(connection: AsyncConnection, each: Standing) -> Standing:
     this = {"import_id": str(each.import_id)}
     found = (await connection.execute(_COMMAND, this)).one_or_none()
     command = Command(*found) if found else None
     dead_letter = await connection.scalar(_DEAD, this)
-    if each.lease_owner is None:
-        return replace(each, command=command, dead_letter=dead_letter)
-    alive = await is_alive(connection, each.lease_owner)
-    return replace(
-        each,
-        command=command,
-        dead_letter=dead_letter,
-        owner_alive=alive,
-        owner_address=await connection.scalar(_ADDRESS, {"instance": each.lease_owner}) if alive else None,
-        blocker=blocker if alive else None,
-    )
+    alive = None if each.lease_owner is None else await is_alive(connection, each.lease_owner)
+    return replace(each, command=command, dead_letter=dead_letter, owner_alive=alive)
+
+
+async def _with_owner(connection: AsyncConnection, each: Standing, blocker: Blocker | None) -> Standing:
+    address = await connection.scalar(_ADDRESS, {"instance": each.lease_owner})
+    return replace(each, owner_address=address, blocker=blocker)

@@ -88,7 +88,7 @@ def build(stopping: Stopping) -> Service:
         ),
         figures={
             "bus": bus.figures,
-            "database": pool_figures("results", engine, sessions),
+            "database": pool_figures("results", engine),
             "store": objects.figures,
         },
     )

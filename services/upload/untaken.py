@@ -11,8 +11,7 @@ from services.upload.tables import imports
 from shared.contracts.events import AnyEvent, ImportUploaded, event_of
 
 _UNTAKEN = text("""
-    SELECT u.import_id, u.tenant, u.dataset, u.file_name, u.rows_detected,
-        EXTRACT(epoch FROM now() - u.uploaded_at)::float8 AS still_seconds
+    SELECT u.import_id, u.tenant, u.dataset, u.file_name, EXTRACT(epoch FROM now() - u.uploaded_at)::float8 AS still_seconds
     FROM upload.imports u LEFT JOIN processor.imports_v1 p USING (import_id)
     WHERE p.import_id IS NULL AND u.uploaded_at <= now() - make_interval(secs => :seconds)
     ORDER BY u.uploaded_at, u.import_id

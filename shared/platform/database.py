@@ -29,7 +29,6 @@ from shared.platform.telemetry.figures import DATABASE_CONNECTIONS, Sample
 
 MINIMUM_VERSION = 18  # MERGE … RETURNING old/new, uuidv7()
 TENANT_ROLE_SUFFIX = "_tenant"
-_POOLER = "penstock_pooler"  # the execution option of an engine that says so
 _PLATFORM_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -111,7 +110,6 @@ def engine_for(
         max_overflow=max_overflow,
         pool_use_lifo=True,  # those that are used have their statements prepared
         hide_parameters=True,  # errors are logged; what somebody sent is not
-        execution_options={_POOLER: pooler},
         connect_args={
             "timeout": 10,  # seconds until a server that does not answer counts as away
             "command_timeout": statement_seconds,
@@ -120,16 +118,6 @@ def engine_for(
     )
     _begin_at_once(engine.sync_engine)
     return engine
-
-
-def for_single_statements(engine: AsyncEngine) -> AsyncEngine:
-    """`engine` for transactions of one statement, without a BEGIN and a COMMIT around it where that can be.
-
-    Behind a pooler it cannot: the service's role comes with the BEGIN. So write `begin()`, which will do for both.
-    """
-    if engine.get_execution_options().get(_POOLER, "none") != "none":
-        return engine
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def _begin_at_once(engine: Engine) -> None:
@@ -324,15 +312,15 @@ def _state(connection: Connection, schema: str, versions: Path) -> SchemaState:
     return state_of(schema, at, revisions_in(versions))
 
 
-def pool_figures(service: str, *engines: AsyncEngine) -> Source:
-    """Reads how many connections of these pools are in use."""
+def pool_figures(service: str, engine: AsyncEngine) -> Source:
+    """Reads how many connections of the engine's pool are in use."""
 
     async def read() -> Sequence[Sample]:
-        pools = [cast("QueuePool", engine.pool) for engine in engines]
+        pool = cast("QueuePool", engine.pool)
         figures = {
-            "in_use": sum(pool.checkedout() for pool in pools),
-            "idle": sum(pool.checkedin() for pool in pools),
-            "limit": sum(pool.size() + pool._max_overflow for pool in pools),
+            "in_use": pool.checkedout(),
+            "idle": pool.checkedin(),
+            "limit": pool.size() + pool._max_overflow,
         }
         return [DATABASE_CONNECTIONS.of(value, service, state) for state, value in figures.items()]
 

@@ -59,6 +59,8 @@ async def in_time(name: str, ask: Awaitable[object]) -> Check:
     if not done:
         asking.cancel()
         return Check(name, ok=False, detail=f"no answer within {ANSWER_SECONDS} s")
+    if asking.cancelled():  # by the library behind it, which has given its connection up
+        return Check(name, ok=False, detail="given up")
     if error := asking.exception():
         return Check(name, ok=False, detail=type(error).__name__)
     return Check(name, ok=True)

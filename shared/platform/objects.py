@@ -84,7 +84,7 @@ class Objects:
             StoreUnavailable: the store refused it or does not answer.
         """
         feed = _Feed(chunks)
-        with _measured("put"):
+        with _measured("put", feed):
             storing = asyncio.create_task(self._put(key, feed))
             try:
                 await asyncio.shield(storing)
@@ -205,7 +205,7 @@ class Objects:
         """Whether the store answers, and the bucket exists: lists a folder that is not there."""
 
         async def ask() -> None:
-            with _measured("check"):
+            with _measured("check", cut_off="failed"):
                 await obstore.list_with_delimiter_async(self._store, "health")
 
         return await in_time("store", ask())
@@ -219,9 +219,13 @@ class Objects:
 
 
 @contextmanager
-def _measured(operation: str) -> Iterator[None]:
-    """Around a request to the store: its span, its time and how it ended."""
-    begun, outcome = perf_counter(), "failed"
+def _measured(operation: str, feed: "_Feed | None" = None, *, cut_off: str = "") -> Iterator[None]:
+    """Around a request to the store: its span, its time and how it ended.
+
+    What was waited for `feed` is no time of the store. `cut_off`: as what it counts if its caller breaks it off; by default
+    it does not, as that says nothing of the store.
+    """
+    begun, outcome = perf_counter(), cut_off
     with span(f"store {operation}", SpanKind.CLIENT):
         try:
             yield
@@ -229,8 +233,13 @@ def _measured(operation: str) -> Iterator[None]:
         except ObjectMissing:
             outcome = "missing"
             raise
+        except (StoreUnavailable, BaseError):
+            outcome = "failed"
+            raise
         finally:
-            STORE_SECONDS.labels(operation, outcome).observe(perf_counter() - begun)
+            if outcome:
+                took = perf_counter() - begun - (feed.waited if feed else 0.0)
+                STORE_SECONDS.labels(operation, outcome).observe(took)
 
 
 def _remove_unfinished(path: Path) -> None:
@@ -242,7 +251,8 @@ def _remove_unfinished(path: Path) -> None:
 class _Feed:
     """Chunks on their way to the store.
 
-    A `put` that is cancelled forgets the parts it has stored; one whose feed breaks off removes them.
+    A `put` that is cancelled forgets the parts it has stored; one whose feed breaks off removes them. `waited`: seconds that
+    the store could have taken more, and nothing had come.
     """
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
@@ -250,6 +260,7 @@ class _Feed:
         self._first: deque[bytes] = deque()
         self._next: asyncio.Future[bytes] | None = None
         self._is_broken_off = False
+        self.waited = 0.0
 
     def __aiter__(self) -> Self:
         return self
@@ -260,10 +271,13 @@ class _Feed:
         if self._first:
             return self._first.popleft()
         self._next = asyncio.ensure_future(anext(self._chunks))
+        begun = perf_counter()
         try:
             return await self._next
         except asyncio.CancelledError:
             raise _BrokenOff from None
+        finally:
+            self.waited += perf_counter() - begun
 
     def put_back(self, chunks: Iterable[bytes]) -> None:
         """Let what was taken come again, before the rest."""

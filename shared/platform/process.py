@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from shared.platform.edge.protocol import HttpProtocol
 from shared.platform.service import Service, Stopping, compose
 from shared.platform.settings import ProcessSettings
-from shared.platform.telemetry import tracing
+from shared.platform.telemetry import errors, tracing
 
 # Objects more than gone, of each generation, until Python looks for those that refer to each other. By default it does so
 # hundreds of times a second here, and every now and then among all that there is, which holds everybody up for 0.1 s.
@@ -89,7 +89,10 @@ def serve(
     settings = ProcessSettings()
     app = compose(services, settings, stopping)
     server = Server(server_config(app, settings, host=host, port=port), stopping, on_ready)
-    server.run()
-    tracing.close()
+    try:
+        server.run()  # which raises the signal again that has ended it
+    finally:
+        tracing.close()
+        errors.close()
     if not server.started:
         raise SystemExit(3)

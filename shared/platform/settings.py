@@ -31,8 +31,8 @@ PLACEHOLDERS = (
 JWT_SECRET_BYTES = 32  # RFC 7518, section 3.2: an HS256 key has at least the hash's 256 bits
 
 
-# `scheme://host[:port]` as browsers send it: lower case, no path, no slash at the end (RFC 6454, section 6.2).
 SENTRY_DSN = re.compile(r"https?://[^\s/@]+@[^\s/@]+/(?:[^\s/]+/)*\d+")
+# `scheme://host[:port]` as browsers send it: lower case, no path, no slash at the end (RFC 6454, section 6.2).
 ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
+from time import monotonic
 from urllib.parse import urlsplit
 
 import aio_pika
@@ -120,7 +121,7 @@ async def test_a_handler_that_fails_is_a_sign_of_life_and_one_that_works_long_is
     bus = await station.consume(handle)
     await station.publish(1)
     await until(lambda: begun, seconds=30)
-    await asyncio.sleep(3.5)  # longer than a deaf one may be
+    bus._pulses[QUEUE]._now = lambda: monotonic() + 2 * canary.DEAF_SECONDS
     assert ready(bus)
     failed = done("failed")
     going_on.set()
@@ -184,6 +185,7 @@ class TestOnRabbitMQ:
             assert found["penstock_outbox_lag_seconds"].value >= 0.1
             assert SCRAPE_FAILURES.labels("upload.rabbitmq")._value.get() == failures + 1
             await engine.dispose()
+            answering.set()
             await bus.stop()
 
     async def test_a_broker_that_was_silent_until_it_was_given_up_gets_what_waits(

@@ -167,6 +167,8 @@ async def test_what_rabbitmq_has_given_up_is_brought_to_the_others_and_handled_w
         PENSTOCK_BUS_URL="amqp://guest:guest@127.0.0.1:1/",
     )
     assert (away.exit_code, "RabbitMQ does not say" in away.stderr.splitlines()[-1]) == (1, True)
+    [row] = [line.split() for line in away.stdout.splitlines() if line.startswith(QUEUE)]
+    assert row == [QUEUE, "-", "-", "0", "-", "1", "-"], "what PostgreSQL knows is shown"
 
 
 async def test_a_broker_that_takes_connections_and_says_nothing_is_not_waited_for(database_url, monkeypatch):

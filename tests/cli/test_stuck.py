@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -35,6 +37,30 @@ async def still(database: Database, **values) -> UUID:
     return import_id
 
 
+@asynccontextmanager
+async def waiting_processor(database_url: str) -> AsyncIterator[int]:
+    """A session of a processor waits for a lock of another one: that one's process in PostgreSQL."""
+    other = await asyncpg.connect(database_url, server_settings={"application_name": "psql"})
+    processor = await asyncpg.connect(
+        database_url, server_settings={"application_name": "penstock-processor", "role": "penstock_processor"}
+    )
+    await other.execute("BEGIN")
+    await other.execute("LOCK TABLE processor.fixes IN ACCESS EXCLUSIVE MODE")
+    waits = asyncio.create_task(processor.execute("SELECT FROM processor.fixes"))
+
+    async def is_waiting() -> bool:
+        blockers = await other.fetchval("SELECT pg_blocking_pids($1)", processor.get_server_pid())
+        return blockers == [other.get_server_pid()]
+
+    async with asyncio.timeout(30):
+        while not await is_waiting():
+            await asyncio.sleep(0.01)
+    yield other.get_server_pid()
+    await other.close()
+    await waits
+    await processor.close()
+
+
 async def test_none_is_a_good_answer(database_url, database) -> None:
     await database.work(await database.uploaded_import())  # has moved just now
     said = await run("stuck", database_url=database_url)
@@ -60,13 +86,19 @@ async def test_what_each_waits_for(database_url, database) -> None:
         " VALUES (0, 'processor.imports', convert_to($1, 'UTF8'), 1, now(), 'retry_terminal') RETURNING id",
         f'{{"subject": "{lost}"}}',
     )
-    said = await run("stuck", "--json", database_url=database_url)
+    async with waiting_processor(database_url) as blocker:
+        said = await run("stuck", "--json", database_url=database_url)
     assert said.exit_code == 1
     found = {each["import_id"]: each for each in json.loads(said.stdout)}
     assert found.keys() == {str(each) for each in (held, dead, scheduled, lost, untaken)}
     reasons = {each: found[str(each)]["waits_for"] for each in (held, dead, scheduled, lost, untaken)}
     assert f"process {BUSY}" in reasons[held]
     assert "which lives and has it in hand" in reasons[held]
+    assert f"waits for PostgreSQL's process {blocker} (psql, idle in transaction, since " in reasons[held]
+    own = await connection.fetchval(
+        "SELECT host(client_addr) FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+    )
+    assert found[str(held)]["standing"]["owner_address"] == own
     assert f"process {BUSY + 1}, which is dead" in reasons[dead]
     assert "tried 6 times, next at 2100-01-01" in reasons[scheduled]
     assert f"dead letter {letter} is about it" in reasons[lost]

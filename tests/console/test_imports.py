@@ -298,11 +298,22 @@ async def test_what_is_not_kept_any_more_is_said_and_not_offered(page, tenant, p
     await shown(page, imported["id"])
     for label in ("Original file", "errors.csv"):
         await expect(page.get_by_role("link", name=label)).to_be_visible()
-    for table, column in (("upload", "file_removed_at"), ("processor", "errors_removed_at")):
+
+    async def remove(table: str, column: str) -> None:
         await tenant.api.rows(
             f"UPDATE {table}.imports SET {column} = '2026-02-01' WHERE tenant = $1 RETURNING import_id",
             tenant.name,
         )
+
+    await remove("upload", "file_removed_at")
+    await page.reload()
+    await page.get_by_role("button", name="Record 2", exact=True).first.click()
+    dialog = page.get_by_role("dialog", name="Record 2")
+    await expect(dialog).to_contain_text("Its file is not kept any more")
+    await expect(dialog.get_by_role("region", name="The record as it came")).to_have_text(BAD.splitlines()[0])
+    await page.keyboard.press("Escape")
+
+    await remove("processor", "errors_removed_at")
     page_errors.expect("410")
     await page.reload()
     await expect(page.get_by_text("Its file is not kept any more")).to_be_visible()

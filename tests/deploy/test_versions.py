@@ -1,6 +1,6 @@
 """An upgrade while files come in: the version before on the new schema, the new version on the old one.
 
-The version before is the newest commit whose migrations differ from those here. Its code runs in processes of its own.
+The version before is the newest commit that lacks a migration which is here. Its code runs in processes of its own.
 """
 
 import asyncio
@@ -34,14 +34,15 @@ def git(*arguments: str) -> str:
 
 
 def commit_before() -> str:
-    """The newest commit with other migrations than the files here.
+    """The newest commit that lacks a migration which is here.
 
     Raises:
         CalledProcessError, OSError: there is no history.
     """
-    if git("status", "--porcelain", "--", *PATHS):
+    changed = git("status", "--porcelain", "--", *PATHS).splitlines()
+    if any(line.lstrip().startswith(("?", "A")) for line in changed):
         return git("rev-parse", "HEAD")
-    return git("rev-parse", git("log", "-1", "--format=%H", "--", *PATHS) + "^")
+    return git("rev-parse", git("log", "-1", "--diff-filter=A", "--format=%H", "--", *PATHS) + "^")
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,13 @@ import asyncio
 import copy
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -355,3 +357,20 @@ async def tables(database: Database, *, with_tenant: bool | None = None) -> list
         list(SCHEMAS),
     )
     return [row["name"] for row in rows if with_tenant in (None, row["with_tenant"])]
+
+
+def files(environment: dict[str, str]) -> set[str]:
+    """What is in the store, by its path there."""
+    store = Path(urlsplit(environment["PENSTOCK_STORE_URL"]).path)
+    return {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def store_away(environment: dict[str, str]) -> Iterator[None]:
+    """The folder of uploads is there, and cannot be written."""
+    uploads = Path(urlsplit(environment["PENSTOCK_STORE_URL"]).path) / "uploads"
+    hidden = uploads.rename(uploads.with_name("hidden"))
+    uploads.write_text("no folder")
+    yield
+    uploads.unlink()
+    hidden.rename(uploads)

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from shared.platform.auth import SessionVerifier
-from shared.platform.database import engine_for, for_single_statements
+from shared.platform.database import engine_for
 from shared.platform.tenancy import tenant_reading, tenant_writing
 from tests.e2e.stack import Stack, until
 from tests.notifier.receiver import receiving
@@ -63,7 +63,7 @@ class Caller:
     async def ask(self, times):
         for _ in range(times):
             service = self.chance.choice(list(self.engines))
-            way = self.chance.choice([self.read, self.write, self.act, self.act_at_once, self.fail, self.go])
+            way = self.chance.choice([self.read, self.write, self.act, self.fail, self.go])
             await way(self.engines[service], service)
 
     async def _is(self, connection, role, service, tenant):
@@ -85,10 +85,6 @@ class Caller:
         async with engine.connect() as connection:
             await self._is(connection, f"penstock_{service}", service, None)
             await connection.commit()  # the next statement begins anew
-            await self._is(connection, f"penstock_{service}", service, None)
-
-    async def act_at_once(self, engine, service):
-        async with for_single_statements(engine).begin() as connection:
             await self._is(connection, f"penstock_{service}", service, None)
 
     async def fail(self, engine, _):

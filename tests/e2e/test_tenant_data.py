@@ -4,8 +4,6 @@ import asyncio
 import hashlib
 import json
 import tarfile
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -14,8 +12,9 @@ from penstock.deleting_tenant import Deleted, StillOpen, delete_tenant, left
 from penstock.exporting_tenant import SECRET_TABLES
 from penstock.tenant_data import HOLDINGS, NOBODYS, SCHEMAS, holdings
 from shared.platform.database import async_url
+from shared.platform.objects import StoreUnavailable
 from tests.cli.given import in_process, penstock
-from tests.e2e.tenants import two_tenants
+from tests.e2e.tenants import files, store_away, two_tenants
 
 # Every table that somebody can make one of, as the standard says; not from where the commands have theirs.
 EVERY = """
@@ -61,11 +60,6 @@ async def contents(database) -> dict[str, list[str]]:
         name: sorted(row[0] for row in await database.fetch(f"SELECT t::text FROM {name} t"))
         for name in names
     }
-
-
-def files(environment) -> set[str]:
-    store = Path(urlsplit(environment["PENSTOCK_STORE_URL"]).path)
-    return {str(path.relative_to(store)) for path in store.rglob("*") if path.is_file()}
 
 
 def naming(tables: dict[str, list[str]], marks: set[str]) -> dict[str, list[str]]:
@@ -201,8 +195,13 @@ async def deleted(world, environment) -> None:
         row[0]
         for row in await database.fetch("SELECT import_id FROM upload.imports WHERE tenant = $1", owner.name)
     ]
+    with store_away(environment), pytest.raises(StoreUnavailable):
+        await delete()  # broken off, it goes on below
     stage = f"processor.stage_{imports[0].hex}"
     await database.execute(f"CREATE TABLE {stage} (value text)")
+    doomed = max(theirs)  # as if its import said that it is gone, and the store had been away
+    await database.execute("DELETE FROM upload.imports WHERE object_key = $1", doomed)
+    await database.execute("INSERT INTO upload.doomed_files VALUES ($1)", doomed)
     kept = files(environment) - theirs
     done = await run(environment, "delete", owner.name, "--yes", owner.name)
     assert done.returncode == 0, done.stderr

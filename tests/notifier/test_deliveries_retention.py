@@ -6,7 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from services.notifier.deliveries import retention
+from services.notifier.tables import inbox
 from shared.platform.database import engine_for
+from shared.platform.retention import handled_events
 from tests.notifier.given_deliveries import made
 
 NOWHERE = "http://127.0.0.1:1024/hook"
@@ -47,8 +49,11 @@ async def test_what_is_older_than_the_retention_is_forgotten(resting, database, 
         "INSERT INTO notifier.expansions (import_id, tenant, updated_at)"
         " SELECT uuidv7(), 'acme', now() - make_interval(days => 27 + n) FROM generate_series(1, 10) n"
     )
-    # 6 and 13 deliveries, 19 messages; of 28 to 37 days those of 31 and more, and those of 30 days and some time.
-    assert await retention.purge(engine, 30) == (6 + 13) * 2 + 8 + 8
+    rule = retention.rule(engine, 30)
+    assert await rule.counted() == 6 + 13
+    assert await rule.applied() == 6 + 13
+    # Of 28 to 37 days those of 31 and more, and those of 30 days and some time.
+    assert await handled_events(engine, inbox, 30).applied() == 8
     assert await ids(database, "SELECT id FROM notifier.deliveries") == sorted(staying)
     assert await ids(database, "SELECT delivery_id FROM notifier.attempts") == sorted(staying)
     assert await ids(database, "SELECT message_id FROM notifier.deliveries") == await ids(
@@ -59,7 +64,7 @@ async def test_what_is_older_than_the_retention_is_forgotten(resting, database, 
         assert await database.fetchval(
             f"SELECT min({moment}) > now() - interval '30 days' FROM notifier.{table}"
         )
-    assert await retention.purge(engine, 30) == 0
+    assert await rule.applied() == 0
 
 
 async def ids(database, query):
@@ -87,7 +92,7 @@ async def test_an_endpoint_that_is_enabled_meanwhile_keeps_the_first_ones(
         return removed
 
     monkeypatch.setattr(retention, "_step", one_step_then_it_is_enabled)
-    await retention.purge(engine, 30)
+    await retention.rule(engine, 30).applied()
     assert steps == [2, 0]
     left = await database.fetch("SELECT sequence, held FROM notifier.deliveries ORDER BY 1")
     assert [tuple(row) for row in left] == [(1, False), (2, True), (3, True), (4, True)]

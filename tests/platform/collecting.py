@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -32,12 +32,16 @@ class Collected:
 
 @dataclass
 class Collector:
-    """Takes spans at `/v1/traces` (OTLP/HTTP, protobuf) and error reports at `/api/1/envelope/` (Sentry's envelopes)."""
+    """Takes spans at `/v1/traces` (OTLP/HTTP, protobuf) and error reports at `/api/1/envelope/` (Sentry's envelopes).
+
+    While it is not `awake` it takes nothing yet.
+    """
 
     port: int = 0
     spans: list[Collected] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    awake: Event = field(default_factory=Event)
 
     @property
     def endpoint(self) -> str:
@@ -94,10 +98,12 @@ def _value(value: Any) -> Any:
 def collecting() -> Iterator[Collector]:
     """A collector on a loopback port, as long as the block."""
     collector = Collector()
+    collector.awake.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            collector.awake.wait(30)
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             if self.path == "/v1/traces":

@@ -1,8 +1,9 @@
 """An application of ours behind a real server on a loopback port, and clients that send what they like."""
 
 import logging
+import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from threading import Thread
@@ -11,8 +12,9 @@ from time import monotonic, sleep
 import uvicorn
 from fastapi import APIRouter
 
-from shared.platform.process import server_config
-from shared.platform.service import Service, compose
+from penstock.signals import stopped_by_signals
+from shared.platform.process import serve, server_config
+from shared.platform.service import Service, Stopping, compose
 from shared.platform.settings import ProcessSettings
 
 WAIT_SECONDS = 20.0  # for what must happen; whoever waits that long has failed
@@ -29,6 +31,17 @@ async def _no_checks():
 
 def service_of(routes: APIRouter, *, streams=()) -> Service:
     return Service("a", _nothing, _no_checks, routes, streams=frozenset(streams))
+
+
+def serve_until_sigterm(last: Callable[[], None]) -> None:
+    """A whole process' life, in this one: when it is ready, `last` is done and SIGTERM comes."""
+
+    def ready() -> None:
+        last()
+        signal.raise_signal(signal.SIGTERM)
+
+    with stopped_by_signals():
+        serve([service_of(APIRouter())], Stopping(), host="127.0.0.1", port=0, on_ready=ready)
 
 
 @dataclass

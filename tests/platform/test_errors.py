@@ -2,6 +2,7 @@
 
 import json
 import logging
+from threading import Timer
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from shared.platform.logs import bound, get_logger, new_traceparent, trace_id_of
 from shared.platform.settings import ProcessSettings
 from shared.platform.telemetry import errors
 from tests.platform.collecting import collecting
-from tests.platform.serving import served, service_of
+from tests.platform.serving import serve_until_sigterm, served, service_of
 
 SECRET = "swordfish"
 
@@ -98,9 +99,9 @@ async def test_a_librarys_exceptions_are_reported_and_plain_errors_are_not(sentr
     try:
         crash(SECRET)
     except ValueError:
-        logging.getLogger("a.library").exception("it broke: %s", SECRET)
+        logging.getLogger("a.library").exception(f"it broke: {SECRET}")  # as FastStream does
     [report] = reports(collector)
-    assert report["tags"]["event"] == "it broke: %s"
+    assert report["tags"]["event"] == "a.library"
     assert not any(SECRET.encode() in body for body in collector.bodies)
 
 
@@ -124,6 +125,22 @@ async def test_a_request_that_crashes_is_reported_under_the_id_that_its_caller_h
     assert not any(SECRET.encode() in body for body in collector.bodies)
     [line] = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "request.crashed" in line]
     assert SECRET in line["exception"]  # where only we read
+
+
+def test_what_is_logged_at_the_very_end_is_reported(sentry, monkeypatch):
+    monkeypatch.setattr(errors, "CLOSE_SECONDS", 30.0)  # as slow as machines may be
+    collector = sentry()
+    collector.awake.clear()
+
+    def crash_and_tell():
+        Timer(0.5, collector.awake.set).start()
+        try:
+            crash(SECRET)
+        except ValueError:
+            get_logger("here").exception("work.failed")
+
+    serve_until_sigterm(crash_and_tell)
+    assert [report["tags"]["event"] for report in collector.reports] == ["work.failed"]
 
 
 async def test_a_sentry_that_is_away_holds_nobody_up(configure, sentry, capsys):

@@ -1,7 +1,9 @@
 """What `/metrics` shows, how it is asked, and that the page about it agrees."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 import httpx
 import pytest
@@ -219,21 +221,20 @@ async def test_requests_are_counted_by_route_and_status():
 
 
 async def test_the_pool_is_shown_as_it_is_used(database_url):
-    engine, other = (engine_for(database_url, "upload", pool_size=2, max_overflow=1) for _ in range(2))
+    engine = engine_for(database_url, "upload", pool_size=2, max_overflow=1)
 
     async def states():
         return {sample.labels[1]: sample.value for sample in await read()}
 
-    read = pool_figures("upload", engine, other)
-    assert await states() == {"in_use": 0, "idle": 0, "limit": 6}
-    async with engine.connect(), other.connect():
+    read = pool_figures("upload", engine)
+    assert await states() == {"in_use": 0, "idle": 0, "limit": 3}
+    async with engine.connect():
         async with engine.connect():
-            assert await states() == {"in_use": 3, "idle": 0, "limit": 6}
-        assert await states() == {"in_use": 2, "idle": 1, "limit": 6}
+            assert await states() == {"in_use": 2, "idle": 0, "limit": 3}
+        assert await states() == {"in_use": 1, "idle": 1, "limit": 3}
     [first, *_] = await read()
     assert first.figure is DATABASE_CONNECTIONS
-    for each in (engine, other):
-        await each.dispose()
+    await engine.dispose()
 
 
 async def test_the_store_is_measured_by_operation_and_outcome(tmp_path):
@@ -261,3 +262,32 @@ async def test_the_store_is_measured_by_operation_and_outcome(tmp_path):
     assert [count(*each) for each in measured] == [1] * 6
     [free] = await objects.figures()
     assert free.value > 0
+
+
+async def test_the_store_is_not_blamed_for_who_sends(tmp_path):
+    objects = Objects(f"file://{tmp_path}/store")
+    sum_of = partial(risen, kept(), "penstock_store_seconds_sum", operation="put", outcome="ok")
+    before, waited = kept(), 0.0
+
+    async def slowly(pieces: int, then: type[Exception] | None = None):
+        nonlocal waited
+        for _ in range(pieces):
+            begun = perf_counter()
+            await asyncio.sleep(0.05)
+            waited += perf_counter() - begun
+            yield b"x" * 400_000
+        if then:
+            raise then
+
+    begun = perf_counter()
+    await objects.put("small", slowly(1))
+    await objects.put("in/parts", slowly(3))
+    assert 0 < sum_of() <= perf_counter() - begun - waited
+    with pytest.raises(ZeroDivisionError):
+        await objects.put("refused", slowly(2, ZeroDivisionError))
+    leaving = asyncio.create_task(objects.put("broken/off", slowly(1000)))
+    await asyncio.sleep(0.1)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    assert risen(before, "penstock_store_seconds_count", operation="put", outcome="ok") == 2
+    assert risen(before, "penstock_store_seconds_count", operation="put", outcome="failed") == 0

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from shared.platform.health import Check
+from shared.platform.health import Check, in_time
 from shared.platform.service import Service, Stopping, compose
 
 
@@ -128,6 +128,13 @@ async def test_a_check_that_crashes_or_hangs_is_a_failed_check(monkeypatch):
         app = compose([Service("a", service("a", []).lifespan, checks)])
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             assert (await client.get("/health/ready")).status_code == 503
+
+
+async def test_a_check_that_its_library_cancels_is_a_failed_check():
+    """As what waits for a connection that is given up."""
+    answer = asyncio.get_running_loop().create_future()
+    answer.cancel()
+    assert await in_time("store", answer) == Check("store", ok=False, detail="given up")
 
 
 async def test_stopping_wakes_who_waits():

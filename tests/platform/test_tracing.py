@@ -10,7 +10,7 @@ from shared.platform.logs import current_traceparent, trace_id_of
 from shared.platform.telemetry import tracing
 from shared.platform.telemetry.tracing import SpanKind, span
 from tests.platform.collecting import collecting
-from tests.platform.serving import served, service_of
+from tests.platform.serving import serve_until_sigterm, served, service_of
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
@@ -129,20 +129,19 @@ async def test_a_request_has_a_span_of_its_route_and_machines_that_watch_have_no
 
 
 def test_spans_are_sent_to_the_collector_of_the_environment_before_the_end(configured, monkeypatch):
+    sent = []
+
+    def work():
+        with span("work", parent=None, records=6):
+            sent.extend(ids(current_traceparent()))
+
     with collecting() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
         monkeypatch.setattr(tracing, "CLOSE_SECONDS", 30.0)  # as slow as machines may be
         assert tracing.is_exported()
         configured("penstock-a", "1.0")
-        with span("work", parent=None, records=6):
-            trace, own, _ = ids(current_traceparent())
-        tracing.close()
-    [sent] = collector.spans
-    assert (sent.service, sent.name, sent.trace, sent.id, sent.parent) == (
-        "penstock-a",
-        "work",
-        trace,
-        own,
-        "",
-    )
-    assert sent.attributes == {"records": 6}
+        serve_until_sigterm(work)
+    [came] = collector.spans
+    assert (came.service, came.name, came.parent) == ("penstock-a", "work", "")
+    assert [came.trace, came.id] == sent[:2]
+    assert came.attributes == {"records": 6}

@@ -9,4 +9,3 @@ down_revision = "processor_0015"
 def upgrade() -> None:
     # The default is the same for all rows that are there, so that none of them is written.
     op.execute("ALTER TABLE processor.imports ADD COLUMN moved_at timestamptz NOT NULL DEFAULT now()")
-    op.execute("CREATE INDEX ON processor.imports (moved_at) WHERE status = 'processing'")

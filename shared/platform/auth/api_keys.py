@@ -37,7 +37,6 @@ from shared.contracts.problems import Unauthenticated
 from shared.contracts.scopes import Scope
 from shared.platform.auth.jwt import HINT
 from shared.platform.auth.principal import Principal, checked_tenant, is_printable
-from shared.platform.database import for_single_statements
 from shared.platform.logs import get_logger
 
 API_KEY_PREFIX = "psk_"
@@ -216,7 +215,7 @@ class ApiKeyVerifier:
     """Turns an API key into a `Principal`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = for_single_statements(engine)
+        self._engine = engine
 
     async def principal(self, key: str) -> Principal:
         """The principal of an API key.
@@ -228,21 +227,22 @@ class ApiKeyVerifier:
         if form is None:
             raise _invalid()
         prefix = form["prefix"]
-        async with self._engine.begin() as connection:
+        async with self._engine.connect() as connection:
             row = (await connection.execute(_LOOK_UP, {"prefix": prefix})).one_or_none()
-            if row is None or not hmac.compare_digest(row.hash, _hash(key)) or row.revoked:
-                raise _invalid()
-            if row.expired:
-                raise Unauthenticated("token_expired", "this API key has expired", hint=HINT)
-            if row.unseen:
-                await _write_use(connection, prefix)
+        if row is None or not hmac.compare_digest(row.hash, _hash(key)) or row.revoked:
+            raise _invalid()
+        if row.expired:
+            raise Unauthenticated("token_expired", "this API key has expired", hint=HINT)
+        if row.unseen:
+            await _write_use(self._engine, prefix)
         return Principal(f"key:{prefix}", row.tenant, frozenset(row.scopes), row.expires_at)
 
 
-async def _write_use(connection: AsyncConnection, prefix: str) -> None:
+async def _write_use(engine: AsyncEngine, prefix: str) -> None:
     """Keep that the key was used now. Whatever becomes of that, the request goes on."""
     try:
-        await connection.execute(_WRITE_USE, {"prefix": prefix})
+        async with engine.begin() as connection:
+            await connection.execute(_WRITE_USE, {"prefix": prefix})
     except (SQLAlchemyError, OSError) as error:
         log.warning("api_key.use_not_written", prefix=prefix, error=repr(error))
 

@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.contracts.problems import Unauthenticated
 from shared.platform.auth.principal import Principal
-from shared.platform.database import for_single_statements
 
 SESSION_PREFIX = "pss_"
 COOKIE = "penstock_session"
@@ -55,8 +54,7 @@ class SessionVerifier:
     """Turns a session into a `Principal`."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        # One statement, so no transaction around it, which would cost two more round trips.
-        self._engine = for_single_statements(engine)
+        self._engine = engine
 
     async def principal(self, session_id: str) -> Principal:
         """The principal of a session: that of the token it was made with, until the session ends.
@@ -64,7 +62,7 @@ class SessionVerifier:
         Raises:
             Unauthenticated: `session_expired`: it is unknown or over, or its API key is.
         """
-        async with self._engine.begin() as connection:
+        async with self._engine.connect() as connection:
             row = (await connection.execute(_LOOK_UP, {"hash": hash_of_session(session_id)})).one_or_none()
         if row is None:
             raise Unauthenticated("session_expired", "this session is over", hint=SESSION_HINT)

@@ -180,6 +180,9 @@ class Bus:
         if self._broker is not None:
             stopping.append(self._broker.stop())
         ended = await asyncio.gather(*stopping, return_exceptions=True)
+        if self._canaries:
+            # Its connection goes back before the pool is closed.
+            await asyncio.wait([self._canaries], timeout=1.0)
         await self.presence.stop()
         if self._engine is not None:
             await self._engine.dispose()
@@ -319,9 +322,8 @@ class Bus:
 
     async def _handle(self, subscription: Subscription, event: AnyEvent) -> None:
         queue, begun, outcome = subscription.queue.name, perf_counter(), ""
-        age = max(
-            0.0, (datetime.now(UTC) - event.time).total_seconds()
-        )  # the clocks of two machines may differ
+        # The clocks of two machines may differ.
+        age = max(0.0, (datetime.now(UTC) - event.time).total_seconds())
         MESSAGE_AGE_SECONDS.labels(queue).observe(age)
         with (
             self._pulses[queue].working(),

@@ -20,9 +20,7 @@ CANARY_SECONDS = 10.0  # so long a consumer may be idle until a canary is sent
 UNSENT_SECONDS = 2.0  # until the next one where there was no database to send it through
 PAUSE_SECONDS = 30.0  # the longest pause between two of them, while none comes back
 DEAF_SECONDS = 60.0  # idle for so long, and the consumer is not ready
-STUCK_SECONDS = (
-    3600.0  # a message in hand for so long does not get done; the end of a large atomic import takes minutes
-)
+STUCK_SECONDS = 3600.0  # a message in hand for so long does not end; a large atomic import takes minutes
 
 log = get_logger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import ChannelNotFoundEntity
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 from sqlalchemy import Row, delete, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -151,7 +151,7 @@ async def collect(bus_url: str, engine: AsyncEngine) -> int:
         async with connection:
             for queue in QUEUES:
                 brought += await _collect(connection, queue, engine)
-    except (OSError, TimeoutError, aio_pika.exceptions.AMQPError) as error:
+    except (OSError, TimeoutError, AMQPError, ChannelInvalidStateError) as error:
         raise BrokerSilent(
             f"RabbitMQ cannot be asked for its dead letters ({type(error).__name__})"
         ) from error

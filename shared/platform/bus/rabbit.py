@@ -157,7 +157,8 @@ class RabbitTransport:
         """
         try:
             async with asyncio.timeout(DEPTHS_TIMEOUT_SECONDS):
-                return await _depths(await self._broker.connect())
+                with _not_cancelled_by_the_library():
+                    return await _depths(await self._broker.connect())
         except Exception as error:
             log.warning("bus.depths_unknown", error=repr(error))
             raise BrokerSilent(f"RabbitMQ does not say what it holds ({type(error).__name__})") from error
@@ -168,9 +169,10 @@ class RabbitTransport:
         # Asked by another channel than the consumer's: the library closes one whose answer does not come in time.
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                channel = await _channel_below(await self._broker.connect())
-                declared = await channel.queue_declare(queue, passive=True)
-                await channel.close()
+                with _not_cancelled_by_the_library():
+                    channel = await _channel_below(await self._broker.connect())
+                    declared = await channel.queue_declare(queue, passive=True)
+                    await channel.close()
         except ChannelNotFoundEntity:
             return 0  # the queue is not there
         except Exception:  # noqa: BLE001 - whatever the reason, it does not say

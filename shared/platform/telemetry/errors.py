@@ -15,10 +15,11 @@ from sentry_sdk.types import Event, Hint
 Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
 TAGS = ("service", "tenant", "event_type", "queue", "trace_id")
+CLOSE_SECONDS = 1.0
 
 
 def configure(dsn: str, *, environment: str, release: str, service: str) -> None:
-    """Send from now on, in the background. What Sentry does not take within 2 s of the end is lost."""
+    """Send from now on, in the background."""
     sentry_sdk.init(
         dsn,
         environment=environment,
@@ -29,17 +30,24 @@ def configure(dsn: str, *, environment: str, release: str, service: str) -> None
         include_local_variables=False,
         max_breadcrumbs=0,
         before_send=_without_messages,
-        shutdown_timeout=2,
     )
     sentry_sdk.get_global_scope().set_tag("service", service)
     logging.getLogger().addHandler(_Sending(logging.ERROR))
 
 
+def close() -> None:
+    """Send what waits to be sent. What Sentry does not take within CLOSE_SECONDS is lost."""
+    sentry_sdk.flush(timeout=CLOSE_SECONDS)
+
+
 class _Sending(logging.Handler):
-    """Sends the exceptions of log lines, with the ids that the line has."""
+    """Sends the exceptions of log lines, with the ids that the line has.
+
+    A line of a library is named by its logger: its text may have the exception's message in it.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        line: dict[str, Any] = record.msg if isinstance(record.msg, dict) else {"event": record.msg}
+        line: dict[str, Any] = record.msg if isinstance(record.msg, dict) else {"event": record.name}
         raised = _raised(record.exc_info or line.get("exc_info"))
         if raised is None:
             return

@@ -14,9 +14,7 @@ from shared.platform.logs import get_logger
 from shared.platform.telemetry.figures import REGISTRY, SCRAPE_FAILURES, Sample
 
 READ_TIMEOUT_SECONDS = 4.0
-REMEMBERED_SECONDS = (
-    2.0  # anyone in the network may ask, and the servers behind are asked no more often than this
-)
+REMEMBERED_SECONDS = 2.0  # anyone may ask; the servers behind are asked no more often than this
 
 log = get_logger(__name__)
 

@@ -171,12 +171,14 @@ REQUEST_SECONDS = Histogram(
 )
 DATABASE_CONNECTIONS = AtScrape(
     "penstock_database_connections",
-    "This process's connections for the requests and work of a service, without the bus's own: in_use, idle, limit.",
+    "This process's connections for the requests and work of a service, without those of the bus and of edits under way: in_use,"
+    " idle, limit.",
     ("service", "state"),
 )
 STORE_SECONDS = Histogram(
     "penstock_store_seconds",
-    "Requests to the object store, by operation (put, read, delete, check) and outcome (ok, missing, failed).",
+    "Requests to the object store, by operation (put, read, delete, check) and outcome (ok, missing, failed), without what a put"
+    " waited for its bytes. What its caller broke off is left out.",
     ["operation", "outcome"],
     buckets=QUICK_SECONDS,
     registry=REGISTRY,

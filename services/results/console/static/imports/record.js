@@ -13,8 +13,8 @@ const HEAD_BYTES = 65536;
 /** Show record `row` of the import `one`; `errors`: its row errors. */
 export function showRecord(one, row, errors) {
   return openDialog((dialog) => {
-    let content = skeleton();
-    read(one, row, dialog.signal).then((found) => (content = context(found, row, errors)), (problem) => (content = problemNotice(problem))).then(dialog.update);
+    let content = one.file_removed_at ? asTold(errors) : skeleton();
+    if (!one.file_removed_at) read(one, row, dialog.signal).then((found) => (content = context(found, row, errors)), (problem) => (content = problemNotice(problem))).then(dialog.update);
     return () => dialogFrame(dialog, { title: `Record ${number(row)}`, body: [errors.map(told), content] });
   }, { wide: true });
 }
@@ -25,6 +25,11 @@ function told({ status, message, hint, code: why, column, value, line_number, by
     notice(status === "fixed" ? "good" : "bad", message, hint),
     facts([["Code", h("code", null, why)], ["Column", column], ["Value", value && h("code", { class: "clamp", title: value }, value)], ["Line", number(line_number)], ["Byte", number(byte_offset)], ["Fixed by", fixed]]),
   ];
+}
+
+/** Of a record whose file is gone: what its row errors have of it. */
+function asTold([first]) {
+  return [notice("info", "Its file is not kept any more", "So its neighbours are not shown."), first?.raw_data && code(first.raw_data, "The record as it came")];
 }
 
 async function read({ dialect, links, dataset, rows_processed: last }, row, signal) {
