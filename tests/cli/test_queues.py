@@ -173,7 +173,12 @@ async def test_what_rabbitmq_has_given_up_is_brought_to_the_others_and_handled_w
 
 async def test_a_broker_that_takes_connections_and_says_nothing_is_not_waited_for(database_url, monkeypatch):
     monkeypatch.setattr("shared.platform.bus.rabbit.CONNECT_SECONDS", 0.5)
-    mute = await asyncio.start_server(lambda *_: asyncio.Event().wait(), "127.0.0.1", 0)
+
+    async def listen_only(reader, writer):
+        await reader.read()
+        writer.close()
+
+    mute = await asyncio.start_server(listen_only, "127.0.0.1", 0)
     port = mute.sockets[0].getsockname()[1]
     asked = run(
         "queues",

@@ -10,12 +10,15 @@ from services.notifier.logbook.logbook import Logbook
 from shared.platform.bus import Bus
 from shared.platform.database import engine_for
 
-TODAY = datetime.now(UTC).date()
 IMPORT = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
+def today():
+    return datetime.now(UTC).date()
+
+
 def days_ago(number):
-    return TODAY - timedelta(days=number)
+    return today() - timedelta(days=number)
 
 
 async def shown(notifier, path="", **parameters):
@@ -39,7 +42,7 @@ async def weeks(resting, database, database_url):
         FROM unnest('{north/1,south,east}'::text[]) s, generate_series(1, 40) d
         WHERE s = 'north/1' OR d > 7 OR d = 4
         """,
-        TODAY,
+        today(),
         IMPORT,
     )
     engine = engine_for(database_url, "notifier", pool_size=2)
@@ -87,7 +90,7 @@ async def test_analyses_are_filtered_and_paged(weeks):
         page = await shown(weeks, total="exact", **parameters)
         assert page["total"] == len(page["items"])
         return [
-            (one["supplier"], (TODAY - datetime.fromisoformat(one["day"]).date()).days)
+            (one["supplier"], (today() - datetime.fromisoformat(one["day"]).date()).days)
             for one in page["items"]
         ]
 
@@ -152,7 +155,7 @@ async def test_who_is_late_is_known_before_the_next_analysis(weeks, database):
     await database.execute(
         "INSERT INTO notifier.supplier_files (tenant, id, supplier, day, occurred_at, origin, status)"
         " VALUES ('acme', 'now', 'south', $1, now(), 'import', 'good')",
-        TODAY,
+        today(),
     )
     assert (await shown(weeks, "/late", total="exact")) == {"items": [], "next_cursor": None, "total": 0}
 
