@@ -18,7 +18,7 @@ class Settings(StoreSettings):
         description="Bytes of a file done by one transaction. Memory is some 20 times as much.",
     )
     lease_seconds: Annotated[float, Unit("seconds")] = Field(
-        60.0, gt=0, description="How long a processor may hold an import's slice."
+        60.0, gt=0, le=86_400, description="How long a processor may hold an import's slice."
     )
     error_retention_days: Given[Annotated[int, Unit("days"), Field(ge=1, le=3650)]] = Field(
         None,

@@ -140,7 +140,7 @@ class PlatformSettings(BaseSettings):
         description="For how many days it is kept which events were handled, so that none counts twice.",
     )
     stop_seconds: Annotated[float, Unit("seconds")] = Field(
-        5.0, description="How long a stopping process may finish what it has in hand."
+        5.0, ge=0, le=3600, description="How long a stopping process may finish what it has in hand."
     )
 
     @model_validator(mode="after")
