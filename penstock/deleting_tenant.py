@@ -13,8 +13,8 @@ from penstock.tenant_data import Holding, count, holdings, values_for
 from services.processor.tables import doomed_files as doomed_error_files
 from services.upload.tables import doomed_files
 from shared.platform.database import async_url
+from shared.platform.doomed_files import remove_doomed
 from shared.platform.objects import Objects
-from shared.platform.retention import remove_doomed
 
 STEP = 5000  # rows in a transaction
 PASSES = 5  # an event that was on its way may bring a row back

@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.processor.editing.tables import edits
 from services.processor.loading import drop_stage
 from services.processor.tables import doomed_files, error_files, imports
+from shared.platform.doomed_files import doom, remove_doomed
 from shared.platform.objects import Objects
-from shared.platform.retention import Rule, doom, old_rows, remove_doomed
+from shared.platform.retention import Rule, old_rows
 
 STEP = 2000  # rows in a transaction
 IMPORTS_A_STEP = 500

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.contracts.events import COUNTS
 from shared.platform.bus import inbox_table
-from shared.platform.retention import doomed_table
+from shared.platform.doomed_files import doomed_table
 
 metadata = MetaData(schema="processor")
 

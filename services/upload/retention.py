@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.upload import repository_admission as noted
 from services.upload.tables import doomed_files
+from shared.platform.doomed_files import doom, remove_doomed
 from shared.platform.objects import Objects
-from shared.platform.retention import Rule, doom, remove_doomed
+from shared.platform.retention import Rule
 
 STEP = 500  # imports looked for at a time
 SETTING = "PENSTOCK_FILE_RETENTION_DAYS"

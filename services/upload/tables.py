@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Integer, MetaData, Table, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 
-from shared.platform.retention import doomed_table
+from shared.platform.doomed_files import doomed_table
 
 metadata = MetaData(schema="upload")
 

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Column, DateTime, MetaData, Table, Text, delete, func, insert, literal, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Table, delete, func, literal, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from shared.platform.logs import get_logger
-from shared.platform.objects import Objects
 from shared.platform.service import Stopping
 
 STEP = 2000  # rows in a transaction
-FILES_A_STEP = 100
 PURGE_SECONDS = 3600.0
 FIRST_SECONDS = 60.0  # soon after a start, and not in the midst of it
 
@@ -73,39 +71,6 @@ class Retention:
                 except Exception as error:  # noqa: BLE001 - what is old may be removed an hour later
                     log.warning("retention.not_purged", what=rule.what, error=repr(error))
             seconds = PURGE_SECONDS
-
-
-def doomed_table(metadata: MetaData) -> Table:
-    """The table of a service's files that are to go. A row is there before its file is given up, and goes after the file."""
-    return Table(
-        "doomed_files",
-        metadata,
-        Column("object_key", Text, primary_key=True),
-        Column("doomed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    )
-
-
-async def doom(connection: AsyncConnection, doomed: Table, object_keys: Sequence[str]) -> None:
-    """Have files removed once the caller's transaction, which says that they are gone, has committed."""
-    if object_keys:
-        await connection.execute(insert(doomed), [{"object_key": key} for key in object_keys])
-
-
-async def remove_doomed(engine: AsyncEngine, objects: Objects, doomed: Table) -> None:
-    """Remove the files that are to go from the store.
-
-    Raises:
-        StoreUnavailable: those that are left go the next time.
-    """
-    while True:
-        async with engine.connect() as connection:
-            keys = list(await connection.scalars(select(doomed.c.object_key).limit(FILES_A_STEP)))
-        if not keys:
-            return
-        for key in keys:
-            await objects.discard(key)
-        async with engine.begin() as connection:
-            await connection.execute(delete(doomed).where(doomed.c.object_key.in_(keys)))
 
 
 def old_rows(

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -82,6 +83,35 @@ def test_a_service_installs_what_the_project_says_pinned_as_the_tests_have_it(se
     assert pinned.items() <= pins((ROOT / "requirements-dev.txt").read_text()).items(), "run deploy/pin"
     others = names(PROJECT["optional-dependencies"]["embedded"]) - {"penstock"}
     assert not others & set(pinned)
+
+
+IMPORT_WITHOUT_OTHERS = """
+import sys
+from importlib.metadata import packages_distributions
+
+service, pinned = sys.argv[1], set(sys.argv[2:])
+
+class NotInTheImage:
+    def find_spec(self, name, path=None, target=None):
+        ours = packages.get(name.partition(".")[0])
+        if ours and not ours & pinned:
+            raise ModuleNotFoundError(f"{name} is not in the image of {service}")
+
+packages = {name: {each.lower().replace("_", "-") for each in found} for name, found in packages_distributions().items()}
+for ours in ("penstock", "services", "shared"):
+    packages.pop(ours, None)
+sys.meta_path.insert(0, NotInTheImage())
+import penstock.cli, penstock.serving
+__import__(f"services.{service}.app")
+"""
+
+
+@pytest.mark.parametrize("service", NAMES)
+def test_a_service_starts_with_what_its_image_has_installed(service):
+    pinned = pins((DEPLOY / "requirements" / f"{service}.txt").read_text())
+    asked = [sys.executable, "-c", IMPORT_WITHOUT_OTHERS, service, *pinned]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("path", sorted((DEPLOY / "requirements").glob("*.txt")), ids=lambda path: path.name)
