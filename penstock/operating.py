@@ -16,6 +16,7 @@ queues = typer.Typer(help="What waits on the bus, and what failed for the last t
 imports = typer.Typer(help="Imports that stand still.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+LARGEST_ID = 2**63 - 1
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="Its name, as `queues list` says it.")]
 
 
@@ -62,7 +63,10 @@ def list_dead(
 
 @queues.command("show")
 def show_dead(
-    letter: Annotated[int, typer.Argument(metavar="ID", help="Of a dead letter, as `queues dead` says it.")],
+    letter: Annotated[
+        int,
+        typer.Argument(metavar="ID", max=LARGEST_ID, help="Of a dead letter, as `queues dead` says it."),
+    ],
 ) -> None:
     """Print a dead letter as JSON: why it is one, and the event as it came."""
     from penstock.operating_queues import dead_letter
@@ -77,7 +81,9 @@ def redrive(
     queue: QueueName,
     letters: Annotated[
         list[int] | None,
-        typer.Argument(metavar="[ID...]", help="Of its dead letters, as `queues dead` says them."),
+        typer.Argument(
+            metavar="[ID...]", max=LARGEST_ID, help="Of its dead letters, as `queues dead` says them."
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that there are now.")] = False,
 ) -> None:
@@ -98,7 +104,8 @@ def redrive(
 @queues.command("discard")
 def discard(
     letters: Annotated[
-        list[int], typer.Argument(metavar="ID...", help="Of dead letters, as `queues dead` says them.")
+        list[int],
+        typer.Argument(metavar="ID...", max=LARGEST_ID, help="Of dead letters, as `queues dead` says them."),
     ],
 ) -> None:
     """Remove dead letters for good: what they asked for is never done."""
@@ -111,7 +118,9 @@ def discard(
 
 @imports.command("stuck")
 def list_stuck(
-    minutes: Annotated[float, typer.Option(min=0, help="That have not moved for so long.")] = 15,
+    minutes: Annotated[
+        float, typer.Option(min=0, max=5_000_000, help="That have not moved for so long.")
+    ] = 15,
     as_json: AsJson = False,
 ) -> None:
     """Print imports that have not ended and do not move: who has them in hand, and what they wait for.

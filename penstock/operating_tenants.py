@@ -10,6 +10,7 @@ import typer
 
 from penstock.administering import installed_database
 from penstock.failing import FAILED, USAGE, fail
+from penstock.signals import as_interrupts
 
 tenants = typer.Typer(help="All that there is of a tenant.", no_args_is_help=True)
 
@@ -33,7 +34,7 @@ def export(
     _check(tenant)
     if out.exists():
         fail(f"{out} is there already; name a new file", USAGE)
-    with _explained(), installed_database() as database_url:
+    with as_interrupts(), _explained(), installed_database() as database_url:
         store_url = _store_of(database_url, ["results"])
         try:
             manifest = export_tenant(database_url, store_url, tenant, out, receipt_keys().signed)

@@ -39,6 +39,8 @@ EXAMPLES = {
     "PENSTOCK_STORE_URL": "file:///var/lib/penstock/store",
     "PENSTOCK_JWT_SECRET": "$(openssl rand -hex 32)",
     "PENSTOCK_RECEIPT_KEY": "$(openssl genpkey -algorithm ed25519 -outform DER | openssl base64 -A)",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces",
 }
 SCHEMES = {
     "database_url": ("postgresql", "postgres"),
@@ -48,6 +50,8 @@ SCHEMES = {
 }
 # SQLSTATE: no such table, schema, column, function or role. What `penstock migrate` makes is not there.
 NOT_MIGRATED = frozenset({"42P01", "3F000", "42703", "42883", "22023"})
+# SQLSTATE: a prepared statement is there already, or not any more. It was prepared in another session of a pooler.
+POOLED = frozenset({"42P05", "26000"})
 
 
 log = logs.get_logger(__name__)
@@ -168,6 +172,11 @@ def _reason(error: Exception) -> str:
     where = _place(settings.database_url)
     if _sqlstate(error) in NOT_MIGRATED:
         return f"the database at {where} lacks something: {words}. Run `penstock migrate`"
+    if _sqlstate(error) in POOLED:
+        return (
+            f"the database at {where} cannot be used: {words}. A pooler in transaction mode is there: set"
+            " PENSTOCK_DATABASE_POOLER=transaction and, to PostgreSQL itself, PENSTOCK_DATABASE_SESSION_URL"
+        )
     if isinstance(error, SQLAlchemyError | PostgresError | InterfaceError | OSError):
         return f"the database at {where} cannot be used: {words}. Start it, or mend PENSTOCK_DATABASE_URL"
     return f"{type(error).__name__}: {words}. PENSTOCK_LOG_LEVEL=debug shows where"
@@ -191,7 +200,7 @@ def check_settings(names: Iterable[str]) -> None:
     Raises:
         SettingsInvalid: settings are missing or wrong.
     """
-    lines = list(_wrong_urls(_Addresses()))
+    lines = [*_wrong_urls(_Addresses()), *_wrong_collectors()]
     for settings in (
         ProcessSettings,
         *(import_module(f"services.{name}.settings").Settings for name in names),
@@ -236,12 +245,19 @@ def configured(name: str, stopping: Stopping) -> Service:
 
 
 def observe(*names: str) -> None:
-    """Begin to log, trace and report errors, as the environment says, in a process with these services."""
+    """Begin to log, trace and report errors, as the environment says, in a process with these services.
+
+    Raises:
+        SettingsInvalid: those of traces, which their library reads, are wrong.
+    """
     settings, process = PlatformSettings(), ProcessSettings()
     logs.configure(level=settings.log_level, style=settings.log_format)
     who = f"penstock-{names[0]}" if len(names) == 1 else "penstock"
     release = version("penstock")
-    tracing.configure(who, release)
+    try:
+        tracing.configure(who, release)
+    except ValueError as error:
+        raise SettingsInvalid([f"a variable OTEL_… is wrong: {error}"]) from error
     if process.sentry_dsn:
         errors.configure(
             process.sentry_dsn.get_secret_value(),
@@ -304,6 +320,13 @@ def _wrong_urls(settings: _Addresses) -> Iterator[str]:
                 f"{variable} is wrong: it cannot be read as a URL. Other characters than letters and digits in a password"
                 " must be percent-encoded: @ as %40, / as %2F, : as %3A, # as %23, ? as %3F"
             )
+
+
+def _wrong_collectors() -> Iterator[str]:
+    for variable in tracing.ENDPOINTS:
+        value = os.environ.get(variable)
+        if value and not re.match(r"https?://[^\s/]", value):
+            yield f"{variable} is wrong: it must begin with http://, https://.{_example(variable)}"
 
 
 def _example(variable: str) -> str:

@@ -48,7 +48,10 @@ class Settings(AnalysisSettings, ClickHouseSettings, ApiSettings):
         description="Name servers that webhooks' hosts are looked up with, `address[:port]`; empty: the system's.",
     )
     webhook_retry_scale: Annotated[float, Unit("times")] = Field(
-        1.0, gt=0, le=100, description="Factor on every delay of the webhook retry schedule; below 1 for trials."
+        1.0,
+        gt=0,
+        le=100,
+        description="Factor on every delay of the webhook retry schedule; below 1 for trials.",
     )
     webhook_retention_days: Annotated[int, Unit("days")] = Field(
         30,

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from penstock.cli import app
 from penstock.registry import NAMES
-from penstock.serving import SettingsInvalid, check_settings
+from penstock.serving import SettingsInvalid, check_settings, observe
 from penstock.settings_listed import ALIKE, misspelt, settings_of, unit_of
 from shared.platform.settings import ProcessSettings
 
@@ -139,3 +139,26 @@ def test_a_pooler_alone_is_not_enough(environment, monkeypatch, session_url, sai
     monkeypatch.setenv("PENSTOCK_DATABASE_SESSION_URL", session_url)
     with pytest.raises(SettingsInvalid, match=said):
         check_settings(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "must begin with http://, https://"),
+        ("PENSTOCK_STOP_SECONDS", "nan", "PENSTOCK_STOP_SECONDS is wrong"),
+        ("PENSTOCK_STOP_SECONDS", "-1", "PENSTOCK_STOP_SECONDS is wrong"),
+        ("PENSTOCK_LEASE_SECONDS", "inf", "PENSTOCK_LEASE_SECONDS is wrong"),
+    ],
+)
+def test_what_would_fail_later_is_refused_at_the_start(environment, monkeypatch, variable, value, said):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsInvalid, match=said):
+        check_settings(NAMES)
+
+
+def test_what_the_library_of_traces_refuses_is_one_line(environment, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
+    monkeypatch.setattr("penstock.serving.logs.configure", lambda **_: None)
+    with pytest.raises(SettingsInvalid, match="OTEL_… is wrong: max_export_batch_size"):
+        observe("upload")

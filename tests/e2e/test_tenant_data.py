@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import signal
 import tarfile
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from penstock.deleting_tenant import Deleted, StillOpen, delete_tenant, left
 from penstock.exporting_tenant import SECRET_TABLES
+from penstock.signals import as_interrupts
 from penstock.tenant_data import HOLDINGS, NOBODYS, SCHEMAS, holdings
 from shared.platform.database import async_url
 from shared.platform.objects import StoreUnavailable
@@ -229,3 +231,10 @@ async def test_all_of_theirs_is_taken_along_without_a_secret_and_then_deleted_an
     await every_table_is_known(environment["PENSTOCK_DATABASE_URL"], world)
     await taken_along(world, environment, tmp_path)
     await deleted(world, environment)
+
+
+def test_sigterm_ends_an_export_as_ctrl_c_does_so_that_nothing_is_left_behind():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), as_interrupts():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before

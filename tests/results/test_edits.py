@@ -275,6 +275,18 @@ async def test_who_stops_tells_what_became_of_it_first(alone):
     assert_problem(await asking, 503, "processor_unavailable")
 
 
+async def test_who_stops_hears_the_reply_that_comes_a_moment_later(api, monkeypatch):
+    monkeypatch.setattr(editing, "LEAVING_SECONDS", 30)
+    await api("POST", "/products", json=BOLT)
+    async with asyncpg_transaction(api) as other:
+        await other.execute("SELECT FROM data.products FOR UPDATE")
+        asking = asyncio.create_task(api("PATCH", ONE, json={"name": "in time"}))
+        await api.asked()
+        api.stopping.set()
+        await asyncio.sleep(3 * editing.LOOK_SECONDS)
+    assert (await asking).status_code == 200
+
+
 async def test_a_reply_that_nobody_was_woken_for_is_found(api, monkeypatch):
     async def deaf(*_):
         pass

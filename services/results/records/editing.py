@@ -41,6 +41,7 @@ SHARE = 5  # of them, that one tenant may have at a time
 IN_LINE_SECONDS = 1.0
 ANSWER_SECONDS = 5.0  # until the reply to an edit of one record; usually it takes some 20 ms
 ANSWER_ALL_SECONDS = 40.0  # millions of records take some seconds; a request may take 60 s in all
+LEAVING_SECONDS = 1.2  # the same once the process was told to stop: a request gets 2 s then
 LOOK_SECONDS = 0.2  # the event that wakes may be lost
 SETTLE_SECONDS = 5.0  # a processor decides within a commit
 SETTLE_ANEW_SECONDS = 8.0  # a PostgreSQL that was killed is back by then
@@ -64,7 +65,7 @@ class Edits:
     Args:
         engine: For what takes a moment.
         sessions: An engine of its own with room for PLACES connections, each held as long as an edit takes.
-        stopping: Once the process was told to stop, nobody waits any longer than it takes to know what became of it.
+        stopping: Once the process was told to stop, nobody waits any longer than requests may take then.
     """
 
     def __init__(self, engine: AsyncEngine, sessions: AsyncEngine, bus: Bus, stopping: Stopping) -> None:
@@ -154,7 +155,10 @@ class Edits:
                 await self._bus.publish(connection, event)
             of_all = isinstance(command, RecordsDeleteAll)
             until = monotonic() + (ANSWER_ALL_SECONDS if of_all else ANSWER_SECONDS)
-            while (left := until - monotonic()) > 0 and not self._stopping:
+            leaving = False
+            while (left := until - monotonic()) > 0:
+                if self._stopping and not leaving:
+                    leaving, until = True, min(until, monotonic() + LEAVING_SECONDS)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(left, LOOK_SECONDS)):
                         await woken.wait()
