@@ -26,6 +26,7 @@ from services.notifier.deliveries import repository as log_repository
 from services.notifier.delivery import repository
 from services.notifier.delivery.recorder import Recorder
 from services.notifier.delivery.worker import DeliveryWorker
+from shared.platform import retention as platform_retention
 
 Place = tuple[Any, str]
 
@@ -79,7 +80,7 @@ def purging_half() -> None:
 
 def purging() -> None:
     """At once."""
-    retention.FIRST_SECONDS = 0.01
+    platform_retention.FIRST_SECONDS = 0.01
 
 
 STEPS = MappingProxyType(
