@@ -6,11 +6,11 @@ sent; it is in the log, which the tag `trace_id` leads to.
 
 import logging
 import sys
-from types import TracebackType
-from typing import Any
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any
 
-import sentry_sdk
-from sentry_sdk.types import Event, Hint
+if TYPE_CHECKING:
+    from sentry_sdk.types import Event, Hint
 
 Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -18,8 +18,15 @@ TAGS = ("service", "tenant", "event_type", "queue", "trace_id")
 CLOSE_SECONDS = 1.0
 
 
+class _Sentry:
+    sdk: ModuleType | None = None
+
+
 def configure(dsn: str, *, environment: str, release: str, service: str) -> None:
     """Send from now on, in the background."""
+    import sentry_sdk  # noqa: PLC0415 - only those who have it wait for it at each start
+
+    _Sentry.sdk = sentry_sdk
     sentry_sdk.init(
         dsn,
         environment=environment,
@@ -32,12 +39,13 @@ def configure(dsn: str, *, environment: str, release: str, service: str) -> None
         before_send=_without_messages,
     )
     sentry_sdk.get_global_scope().set_tag("service", service)
-    logging.getLogger().addHandler(_Sending(logging.ERROR))
+    logging.getLogger().addHandler(_Sending(sentry_sdk))
 
 
 def close() -> None:
     """Send what waits to be sent. What Sentry does not take within CLOSE_SECONDS is lost."""
-    sentry_sdk.flush(timeout=CLOSE_SECONDS)
+    if _Sentry.sdk is not None:
+        _Sentry.sdk.flush(timeout=CLOSE_SECONDS)
 
 
 class _Sending(logging.Handler):
@@ -46,17 +54,21 @@ class _Sending(logging.Handler):
     A line of a library is named by its logger: its text may have the exception's message in it.
     """
 
+    def __init__(self, sdk: ModuleType) -> None:
+        super().__init__(logging.ERROR)
+        self._sdk = sdk
+
     def emit(self, record: logging.LogRecord) -> None:
         line: dict[str, Any] = record.msg if isinstance(record.msg, dict) else {"event": record.name}
         raised = _raised(record.exc_info or line.get("exc_info"))
         if raised is None:
             return
-        with sentry_sdk.new_scope() as scope:
+        with self._sdk.new_scope() as scope:
             scope.set_tag("event", str(line.get("event")))
             for tag in TAGS:
                 if value := line.get(tag):
                     scope.set_tag(tag, str(value))
-            sentry_sdk.capture_exception(raised)
+            self._sdk.capture_exception(raised)
 
 
 def _raised(said: Any) -> Raised | None:
@@ -67,7 +79,7 @@ def _raised(said: Any) -> Raised | None:
     return found if found and found[1] is not None else None
 
 
-def _without_messages(event: Event, _: Hint) -> Event:
+def _without_messages(event: "Event", _: "Hint") -> "Event":
     for raised in event.get("exception", {}).get("values", []):
         raised.pop("value", None)
     return event

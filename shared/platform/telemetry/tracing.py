@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from threading import Thread
 
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -50,7 +48,7 @@ def is_exported() -> bool:
 
 def configure(service: str, version: str, *processors: SpanProcessor) -> None:
     """Name this process in traces, and send its spans to the collector that the environment names, and to `processors`."""
-    collectors = [BatchSpanProcessor(OTLPSpanExporter())] if is_exported() else []
+    collectors = [_collector()] if is_exported() else []
     resource = Resource.create(
         {SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME", service), SERVICE_VERSION: version}
     )
@@ -60,6 +58,14 @@ def configure(service: str, version: str, *processors: SpanProcessor) -> None:
     for processor in everything:
         provider.add_span_processor(processor)
     _Tracing.provider = provider if everything else None
+
+
+def _collector() -> SpanProcessor:
+    # Only those who have one wait for these at each start.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+    return BatchSpanProcessor(OTLPSpanExporter())
 
 
 def close() -> None:
