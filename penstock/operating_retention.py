@@ -12,6 +12,8 @@ from penstock.home import home_from_environment, new_receipt_key
 from penstock.registry import NAMES
 from penstock.serving import check_settings
 from shared.platform import logs
+from shared.platform.database import engine_for
+from shared.platform.settings import PlatformSettings
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,7 @@ def apply(database_url: str, *, dry_run: bool) -> list[Applied]:
 
 
 def use_installation(database_url: str) -> None:
-    """Have services' settings read what this installation has. No token is checked, and nothing is served.
-
-    Raises:
-        SettingsInvalid: the environment is not fit for one of those that are installed here.
-    """
+    """Have services' settings read what this installation has. No token is checked, and nothing is served."""
     home = home_from_environment()
     is_embedded = not os.environ.get("PENSTOCK_DATABASE_URL")  # another database's files are not in this home
     set_defaults({"PENSTOCK_DATABASE_URL": database_url, "PENSTOCK_JWT_SECRET": secrets.token_hex(32)})
@@ -76,8 +74,11 @@ async def _apply(services: list[str], *, dry_run: bool) -> list[Applied]:
     check_settings(services)
     done = []
     for service in services:
-        async with import_module(f"services.{service}.app").retention_by_hand() as rules:
-            for rule in rules:
+        engine = engine_for(PlatformSettings().session_url, service, pool_size=1)
+        try:
+            for rule in import_module(f"services.{service}.app").retention_rules(engine):
                 removed = await (rule.counted() if dry_run else rule.applied())
                 done.append(Applied(service, rule.what, rule.setting, rule.days, removed))
+        finally:
+            await engine.dispose()
     return done

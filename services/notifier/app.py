@@ -70,11 +70,7 @@ def build(stopping: Stopping) -> Service:
     )
     logbook = Logbook(bus.publish, settings.zone, quota=settings.event_quota_per_minute)
     days = settings.webhook_retention_days
-    forgotten = [
-        deliveries_rule(engine, days),
-        handled_events(engine, inbox, settings.event_retention_days),
-    ]
-    retention = Retention("notifier", stopping, forgotten)
+    retention = Retention("notifier", stopping, _rules(settings, engine))
     upkeep = Upkeep(engine, stopping, logbook, days=settings.investigation_retention_days)
     mute_ends = MuteEnds(engine, stopping, publish=bus.publish)
     bus.subscribe(
@@ -183,20 +179,19 @@ async def jobs_by_hand() -> AsyncIterator[ByHand]:
         yield ByHand(Books(engine, telling(logbook)), jobs, settings.zone, presence.instance)
 
 
-@asynccontextmanager
-async def retention_by_hand() -> AsyncIterator[Sequence[Rule]]:
+def retention_rules(engine: AsyncEngine) -> Sequence[Rule]:
     """What this service forgets, as the environment configures it, for a command.
 
     Raises:
         pydantic.ValidationError: a setting is wrong.
     """
     settings = Settings()
-    engine = engine_for(settings.session_url, "notifier", pool_size=1)
-    try:
-        yield [
-            deliveries_rule(engine, settings.webhook_retention_days),
-            events_rule(engine, settings.investigation_retention_days),
-            handled_events(engine, inbox, settings.event_retention_days),
-        ]
-    finally:
-        await engine.dispose()
+    return [*_rules(settings, engine), events_rule(engine, settings.investigation_retention_days)]
+
+
+def _rules(settings: Settings, engine: AsyncEngine) -> Sequence[Rule]:
+    """Without that of investigation events, which the book itself sees to (`Upkeep`)."""
+    return [
+        deliveries_rule(engine, settings.webhook_retention_days),
+        handled_events(engine, inbox, settings.event_retention_days),
+    ]

@@ -88,19 +88,14 @@ def build(stopping: Stopping) -> Service:
     return Service("processor", lifespan, checks, figures=figures)
 
 
-@asynccontextmanager
-async def retention_by_hand() -> AsyncIterator[Sequence[Rule]]:
+def retention_rules(engine: AsyncEngine) -> Sequence[Rule]:
     """What this service forgets, as the environment configures it, for a command.
 
     Raises:
         pydantic.ValidationError: a setting is wrong.
     """
     settings = Settings()
-    engine = engine_for(settings.session_url, "processor", pool_size=1)
-    try:
-        yield _rules(settings, engine, Objects(settings.store_url))
-    finally:
-        await engine.dispose()
+    return _rules(settings, engine, Objects(settings.store_url))
 
 
 def _rules(settings: Settings, engine: AsyncEngine, objects: Objects) -> Sequence[Rule]:

@@ -113,19 +113,14 @@ def build(stopping: Stopping) -> Service:
     )
 
 
-@asynccontextmanager
-async def retention_by_hand() -> AsyncIterator[Sequence[Rule]]:
+def retention_rules(engine: AsyncEngine) -> Sequence[Rule]:
     """What this service forgets, as the environment configures it, for a command.
 
     Raises:
         pydantic.ValidationError: a setting is wrong.
     """
     settings = Settings()
-    engine = engine_for(settings.session_url, "upload", pool_size=1)
-    try:
-        yield _rules(settings, engine, Objects(settings.store_url))
-    finally:
-        await engine.dispose()
+    return _rules(settings, engine, Objects(settings.store_url))
 
 
 def _rules(settings: Settings, engine: AsyncEngine, objects: Objects) -> Sequence[Rule]:
