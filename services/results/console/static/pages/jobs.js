@@ -17,7 +17,7 @@ const COLUMNS = [
 
 export function open(page) {
   const jobs = loaded(page, "/jobs");
-  page.every(10, () => jobs.refresh());
+  page.every(5, () => jobs.refresh());
   const table = ({ items }) => dataTable({ caption: "Jobs", rows: items, key: ({ name }) => name, link: ({ name }) => address(["jobs", name]), columns: COLUMNS });
   return { title: "Jobs", view: () => [pageHead("Jobs", { lead: "What Penstock does by itself once a day, and what came of it." }), sections(), shown(jobs, table)] };
 }

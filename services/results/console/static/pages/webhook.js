@@ -22,7 +22,7 @@ export function open(page) {
   const reload = () => [endpoint, list].forEach((each) => each.load());
   const refresh = () => [endpoint, list].forEach((each) => each.refresh());
   page.every(2, () => list.items.some(isSoon) && refresh());
-  page.every(10, refresh);
+  page.every(5, refresh);
 
   const remove = async () => {
     const text = "Its deliveries go with it, and what is pending is never sent.";

@@ -12,7 +12,7 @@ export function open(page) {
   const filters = () => Object.fromEntries(page.query);
   const list = page.list("/webhooks", filters);
   const offered = page.load(choices);
-  page.every(10, () => list.refresh());
+  page.every(5, () => list.refresh());
 
   const add = async () => {
     const made = await editWebhook();
