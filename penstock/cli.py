@@ -11,7 +11,15 @@ import typer
 from penstock.addresses import LOCAL, Token, Url, where
 from penstock.administering import limits, rebuilding, tokens
 from penstock.configuring import migrate, settings
-from penstock.failing import FAILED, NOT_STARTED, USAGE, databases_explained, extras_explained, fail
+from penstock.failing import (
+    FAILED,
+    NOT_STARTED,
+    USAGE,
+    databases_explained,
+    extras_explained,
+    fail,
+    full_disks_explained,
+)
 from penstock.operating import forget, imports, queues
 from penstock.operating_tenants import tenants
 from penstock.reporting import log_event
@@ -40,7 +48,7 @@ app.add_typer(tenants, name="tenant")
 
 def main() -> None:
     """The `penstock` command."""
-    with extras_explained():
+    with full_disks_explained(), extras_explained():
         app(prog_name="penstock")
 
 

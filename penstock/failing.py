@@ -1,5 +1,6 @@
 """How a command ends that cannot go on: one line on standard error, and an exit code."""
 
+import errno
 import re
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,20 @@ _SERVICE = re.compile(r"services\.([a-z]+)(\.\w+)?")
 def fail(message: str, code: int) -> NoReturn:
     print(message, file=sys.stderr)
     raise typer.Exit(code)
+
+
+@contextmanager
+def full_disks_explained() -> Iterator[None]:
+    """What cannot be printed, as the disk that it goes to is full, is said in one line."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.stdout = None  # else Python tries again as it ends
+        print(f"not all could be written: {error.strerror}", file=sys.stderr)
+        sys.exit(FAILED)
 
 
 @contextmanager

@@ -42,6 +42,9 @@ def export(
             fail(f"{out} cannot be written: {error.strerror or error}", FAILED)
     rows = sum(member.rows or 0 for member in manifest.members)
     files = sum(member.rows is None for member in manifest.members)
+    if not rows and not files:
+        out.unlink()
+        fail(f"there is nothing of a tenant {tenant}, so {out} was not written", FAILED)
     typer.echo(f"{out}: {rows:,} rows and {files:,} files of tenant {tenant}.")
     if manifest.missing:
         fail(

@@ -26,6 +26,7 @@ from penstock.signals import Stopped, stopped_by_signals
 from shared.platform import logs
 from shared.platform.migrated import lacking
 from shared.platform.patience import patient
+from shared.platform.pooler import SessionsNotKept, must_keep_sessions
 from shared.platform.process import serve
 from shared.platform.service import Service, Stopping
 from shared.platform.settings import Given, PlatformSettings, ProcessSettings, StoreSettings
@@ -139,6 +140,8 @@ def _watched(service: Service, faults: list[tuple[str, Exception]]) -> Service:
     async def lifespan() -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             try:
+                if (settings := PlatformSettings()).database_pooler != "none":
+                    await must_keep_sessions(settings.session_url)
                 await stack.enter_async_context(service.lifespan())
             except Exception as error:
                 faults.append((service.name, error))
@@ -169,6 +172,11 @@ def _reason(error: Exception) -> str:
     if isinstance(error, AMQPError) and settings.bus_url:
         where = _place(settings.bus_url)
         return f"RabbitMQ at {where} cannot be used: {words}. Start it, or mend PENSTOCK_BUS_URL"
+    if isinstance(error, SessionsNotKept):
+        return (
+            f"{_place(settings.session_url)} is a pooler, too: {error}. Set PENSTOCK_DATABASE_SESSION_URL to the URL of"
+            " PostgreSQL itself"
+        )
     where = _place(settings.database_url)
     if _sqlstate(error) in NOT_MIGRATED:
         return f"the database at {where} lacks something: {words}. Run `penstock migrate`"

@@ -63,6 +63,7 @@ class Settings(AnalysisSettings, ClickHouseSettings, ApiSettings):
     event_quota_per_minute: Annotated[int, Unit("events a minute")] = Field(
         100_000,
         ge=1,
+        le=1_000_000_000,
         description="Investigation events a minute that each source may log: a supplier, or without one a stage.",
     )
     investigation_retention_days: Annotated[int, Unit("days")] = Field(

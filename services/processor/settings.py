@@ -15,6 +15,7 @@ class Settings(StoreSettings):
     slice_bytes: Annotated[int, Unit("bytes")] = Field(
         4 * MIB,
         ge=2 * MIB,
+        le=256 * MIB,
         description="Bytes of a file done by one transaction. Memory is some 20 times as much.",
     )
     lease_seconds: Annotated[float, Unit("seconds")] = Field(
@@ -26,5 +27,5 @@ class Settings(StoreSettings):
         " edits changed; counts and receipts stay. Unset: for good.",
     )
     row_errors_kept: Annotated[int, Unit("row errors")] = Field(
-        10_000, ge=0, description="Row errors of one import kept as rows."
+        10_000, ge=0, le=10_000_000, description="Row errors of one import kept as rows."
     )

@@ -19,7 +19,9 @@ class Settings(ApiSettings, StoreSettings):
     upload_max_bytes: Annotated[PositiveInt, Unit("bytes")] = Field(
         5 * GIB, le=MOST_BYTES, description="Largest file taken, in bytes, unpacked."
     )
-    upload_max_bytes_by_dataset: Annotated[dict[str, PositiveInt], Unit("bytes")] = Field(
+    upload_max_bytes_by_dataset: Annotated[
+        dict[str, Annotated[int, Field(ge=1, le=MOST_BYTES)]], Unit("bytes")
+    ] = Field(
         {},
         validate_default=True,
         description=f"The same for single datasets, as a JSON object; sales: {10 * MIB}.",
@@ -35,10 +37,12 @@ class Settings(ApiSettings, StoreSettings):
         return MAX_BYTES_BY_DATASET | sizes
 
     upload_max_ratio: Annotated[PositiveInt, Unit("times")] = Field(
-        200, description="How many times larger than it came a compressed file may be unpacked."
+        200, le=1_000_000, description="How many times larger than it came a compressed file may be unpacked."
     )
     uploads_per_minute: Annotated[PositiveInt, Unit("uploads a minute")] = Field(
-        10, description="Uploads that a tenant may begin within any 60 s; refused ones do not count."
+        10,
+        le=1_000_000,
+        description="Uploads that a tenant may begin within any 60 s; refused ones do not count.",
     )
     tus_expires_hours: Annotated[PositiveInt, Unit("hours")] = Field(
         24, le=8760, description="How long a resumable upload waits for its next bytes, in hours."
@@ -48,5 +52,5 @@ class Settings(ApiSettings, StoreSettings):
         description="For how many days the file of an import is kept after its end; unset: for good.",
     )
     imports_at_once: Annotated[PositiveInt, Unit("imports")] = Field(
-        20, description="Imports of a tenant that may wait or be processed at a time."
+        20, le=1_000_000, description="Imports of a tenant that may wait or be processed at a time."
     )

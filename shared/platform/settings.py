@@ -63,11 +63,12 @@ class ProcessSettings(BaseSettings):
         description="Addresses and networks of proxies whose X-Forwarded-* headers are believed; `*`: all.",
     )
     body_idle_seconds: Annotated[float, Unit("seconds")] = Field(
-        30.0, gt=0, description="How long a request's body may bring nothing before it is given up."
+        30.0, gt=0, le=3600, description="How long a request's body may bring nothing before it is given up."
     )
     request_seconds: Annotated[float, Unit("seconds")] = Field(
         60.0,
         gt=0,
+        le=3600,
         description="How long a request may take until its answer begins; uploads take as they need.",
     )
     sentry_dsn: SecretStr | None = Field(
@@ -131,6 +132,7 @@ class PlatformSettings(BaseSettings):
     database_pool_size: Annotated[int, Unit("connections")] = Field(
         10,
         ge=1,
+        le=1000,
         description="Connections a service keeps for its own queries; results opens up to 10 more for edits under way.",
     )
     event_retention_days: Annotated[int, Unit("days")] = Field(
@@ -180,7 +182,7 @@ class ApiSettings(PlatformSettings):
         None, description="Whose tokens are taken, beside those of Penstock itself."
     )
     jwt_jwks_seconds: Annotated[float, Unit("seconds")] = Field(
-        300, ge=1, description="How long keys of the JWKS URL are kept."
+        300, ge=1, le=86_400, description="How long keys of the JWKS URL are kept."
     )
     jwt_tenant_claim: str = Field(
         "tenant", min_length=1, description="Claim that names the tenant; `org.id`: the claim `id` in `org`."

@@ -6,21 +6,30 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
 
 from shared.platform.bus import Bus
 from shared.platform.bus.backlog import LEASE_SECONDS
+from shared.platform.bus.rabbit import RabbitTransport
 from tests.bus.conftest import until, waiting
 
 PROGRAM = Path(__file__).with_name("consumer_process.py")
 
 
 @pytest.fixture
-def hanging_consumer(station):
+def heartbeat() -> str:
+    """What a URL of RabbitMQ ends with."""
+    return ""
+
+
+@pytest.fixture
+def hanging_consumer(station, heartbeat):
+    bus_url = station.bus_url + heartbeat if station.bus_url else ""
     process = subprocess.Popen(
-        [sys.executable, PROGRAM, station.database_url, station.bus_url or ""],
+        [sys.executable, PROGRAM, station.database_url, bus_url],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -55,6 +64,30 @@ async def test_what_a_killed_consumer_had_in_hand_comes_back_at_once(station, ha
     await station.consume(handle)
     await until(lambda: seen == [1], seconds=10)
     assert time.monotonic() - started < 10, "must not wait for the lease of the dead process"
+
+
+@pytest.mark.parametrize("bus_url", ["rabbitmq"], indirect=True)  # the other's lease: test_canary and backlog
+@pytest.mark.parametrize("heartbeat", ["?heartbeat=2"])
+async def test_what_a_frozen_consumer_had_in_hand_goes_to_another(station, hanging_consumer, heartbeat):
+    """Its connection stays open, so that only the heartbeat that it owes RabbitMQ tells."""
+    seen = []
+
+    async def handle(event):
+        seen.append(event.data.slice)
+
+    await station.publish(1)
+    line = await asyncio.to_thread(hanging_consumer.stdout.readline)
+    assert line == "got 1\n"
+    hanging_consumer.send_signal(signal.SIGSTOP)
+    await station.consume(handle)
+    await until(lambda: seen == [1], seconds=20)
+
+
+@pytest.mark.parametrize(("query", "promised"), [("", "20"), ("?heartbeat=5", "5"), ("?name=a", "20")])
+def test_a_heartbeat_is_promised_whatever_the_url_says(query, promised):
+    transport = RabbitTransport(f"amqp://penstock@rabbit/%2F{query}", "processor", stop_seconds=1)
+    connects_to = urlsplit(str(transport._broker._connection_kwargs["url"]))
+    assert parse_qs(connects_to.query)["heartbeat"] == [promised]
 
 
 async def test_broken_database_connections_are_made_anew(station):

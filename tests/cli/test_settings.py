@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -35,6 +37,25 @@ def test_a_setting_says_what_it_is_and_what_its_number_counts(field):
     assert info.description, "give it a description"
     is_number = any(kind in str(info.annotation) for kind in ("int", "float"))
     assert bool(unit_of(info)) == is_number, "say its Unit"
+
+
+@pytest.mark.parametrize("settings", CLASSES, ids=lambda settings: settings.__module__)
+def test_a_whole_number_has_a_least_and_a_most(settings):
+    """Without a most, one that was mistyped fails later: in a query, or for want of memory."""
+    found = settings.model_json_schema()["properties"]
+    for field in settings.model_fields:
+        kinds = found[field].get("anyOf", [found[field]])
+        for kind in (each.get("additionalProperties", each) for each in kinds):
+            if kind.get("type") == "integer":
+                assert {"minimum", "exclusiveMinimum"} & set(kind), f"{field} has no least"
+                assert {"maximum", "exclusiveMaximum"} & set(kind), f"{field} has no most"
+
+
+def test_a_full_disk_is_said_in_one_line():
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "penstock", "settings"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "not all could be written: No space left on device\n")
 
 
 def test_all_settings_are_listed_with_who_reads_them():

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import random
+import subprocess
+import sys
 from contextlib import suppress
 
 import asyncpg
@@ -10,10 +12,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from penstock.local.processes import free_port
 from shared.platform.auth import SessionVerifier
 from shared.platform.database import engine_for
+from shared.platform.pooler import SessionsNotKept, must_keep_sessions
 from shared.platform.tenancy import tenant_reading, tenant_writing
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import SECRET, Stack, until
 from tests.notifier.receiver import receiving
 from tests.poolers import Pooler, found
 
@@ -141,6 +145,26 @@ async def test_a_service_that_has_no_role_yet_gets_no_connection_and_leaves_none
 async def test_a_session_of_a_browser_is_looked_up(engines):
     with pytest.raises(Exception, match="session is over"):
         await SessionVerifier(engines["results"]).principal("pss_unknown")
+
+
+async def test_a_pooler_by_another_name_is_known_by_what_it_does(pooled_url, database_url):
+    await must_keep_sessions(database_url)
+    with pytest.raises(SessionsNotKept):
+        await must_keep_sessions(pooled_url)
+
+
+def test_a_service_whose_sessions_would_be_a_poolers_does_not_start(pooled_url, tmp_path):
+    environment = os.environ | {
+        "PENSTOCK_DATABASE_URL": pooled_url,
+        "PENSTOCK_DATABASE_SESSION_URL": pooled_url.replace("127.0.0.1", "localhost"),
+        "PENSTOCK_DATABASE_POOLER": "transaction",
+        "PENSTOCK_STORE_URL": tmp_path.as_uri(),
+        "PENSTOCK_JWT_SECRET": SECRET,
+    }
+    command = [sys.executable, "-m", "penstock", "serve", "upload", "--port", str(free_port())]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "Set PENSTOCK_DATABASE_SESSION_URL to the URL of PostgreSQL itself" in done.stderr
 
 
 PRODUCTS = 30_000

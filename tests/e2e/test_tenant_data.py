@@ -95,6 +95,14 @@ async def every_table_is_known(database_url, world) -> None:
     }
 
 
+async def test_what_is_not_there_cannot_be_taken_along(environment, tmp_path):
+    out = tmp_path / "nobody.tar"
+    said = await run(environment, "export", "nobody", "--out", str(out))
+    assert said.returncode == 1
+    assert said.stderr == f"there is nothing of a tenant nobody, so {out} was not written\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 async def taken_along(world, environment, tmp_path) -> None:
     owner, stranger, database = world.owner, world.stranger, world.database
     out = tmp_path / "orchard.tar"

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import aio_pika
@@ -36,6 +37,9 @@ RECONNECT_SECONDS = 1.0
 CONNECT_SECONDS = (
     10.0  # one that is frozen takes connections and says nothing; else it would be 130 s, or for ever
 )
+# RabbitMQ closes the connection of who was silent for two of them, and gives others what it had. The library's 60 would
+# keep the messages of a frozen process for three minutes.
+HEARTBEAT_SECONDS = 20
 DEPTHS_TIMEOUT_SECONDS = 2.0
 ANSWER_SECONDS = 2.0  # to a check
 # A message that killed its consumer this often is dead. Explicit, as the default differs: none before 4.0, 20 from it.
@@ -62,7 +66,7 @@ def declared(queue: Queue) -> RabbitQueue:
 
 
 class RabbitTransport:
-    """One connection to RabbitMQ for one service."""
+    """One connection to RabbitMQ for one service, with a heartbeat of 20 s where the URL names none."""
 
     def __init__(self, url: str, service: str, *, stop_seconds: float) -> None:
         self._service = service
@@ -73,6 +77,9 @@ class RabbitTransport:
             reconnect_interval=RECONNECT_SECONDS,
             timeout=CONNECT_SECONDS,
             graceful_timeout=stop_seconds,
+            client_properties={}
+            if "heartbeat" in parse_qs(urlsplit(url).query)
+            else {"heartbeat": HEARTBEAT_SECONDS},
             app_id=f"penstock-{service}",
             logger=_library_log,
             apply_types=False,
