@@ -53,8 +53,11 @@ def rules(engine: AsyncEngine, objects: Objects, days: int | None) -> tuple[Rule
     async def forget(age: timedelta) -> int:
         return await _remove_details(engine, objects, age)
 
+    async def finish() -> None:
+        await remove_doomed(engine, objects, doomed_files)
+
     return (
-        Rule("row errors and changes of imports", SETTING, days, count, forget),
+        Rule("row errors and changes of imports", SETTING, days, count, forget, finish),
         old_rows(engine, edits, "edited_at", what="what edits changed", setting=SETTING, days=days),
     )
 
@@ -65,7 +68,6 @@ async def _remove_details(engine: AsyncEngine, objects: Objects, age: timedelta)
     Raises:
         StoreUnavailable: error files that are said to be gone are removed the next time.
     """
-    await remove_doomed(engine, objects, doomed_files)  # of one who did not come to the end
     removed, after = 0, UUID(int=0)
     while found := await _find(engine, age, after):
         for import_id in found:

@@ -52,7 +52,10 @@ def files_rule(engine: AsyncEngine, objects: Objects, days: int | None) -> Rule:
     async def forget(age: timedelta) -> int:
         return await _remove_files(engine, objects, age)
 
-    return Rule("files of imports", SETTING, days, count, forget)
+    async def finish() -> None:
+        await remove_doomed(engine, objects, doomed_files)
+
+    return Rule("files of imports", SETTING, days, count, forget, finish)
 
 
 async def _remove_files(engine: AsyncEngine, objects: Objects, age: timedelta) -> int:
@@ -61,7 +64,6 @@ async def _remove_files(engine: AsyncEngine, objects: Objects, age: timedelta) -
     Raises:
         StoreUnavailable: what is said to be gone is removed the next time.
     """
-    await remove_doomed(engine, objects, doomed_files)  # of one who did not come to the end
     removed = 0
     while found := await _find(engine, age):
         marked = 0

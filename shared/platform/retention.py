@@ -19,6 +19,10 @@ FIRST_SECONDS = 60.0  # soon after a start, and not in the midst of it
 log = get_logger(__name__)
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Rule:
     """What goes when it is old.
@@ -29,6 +33,7 @@ class Rule:
         days: Its value; None: it is kept for good.
         count: How many there are that are older.
         forget: Removes them: how many. Any number of processes may do so side by side.
+        finish: Ends what a process had begun that did not come to the end, also when nothing is to go any more.
     """
 
     what: str
@@ -36,11 +41,13 @@ class Rule:
     days: int | None
     count: Callable[[timedelta], Awaitable[int]]
     forget: Callable[[timedelta], Awaitable[int]]
+    finish: Callable[[], Awaitable[None]] = _nothing
 
     async def counted(self) -> int:
         return 0 if self.days is None else await self.count(timedelta(days=self.days))
 
     async def applied(self) -> int:
+        await self.finish()
         return 0 if self.days is None else await self.forget(timedelta(days=self.days))
 
 

@@ -5,10 +5,12 @@ import asyncio
 import aio_pika
 import asyncpg
 import pytest
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 
+from penstock.local.processes import free_port
 from shared.contracts.topology import DEAD_EXCHANGE, EXCHANGE, PROCESSOR_IMPORTS, QUEUES, Queue
 from shared.platform.bus.letters import collect
+from shared.platform.database import engine_for
 from tests.bus.conftest import until, waiting
 
 
@@ -112,6 +114,14 @@ async def test_a_consumer_that_the_broker_cancelled_is_not_ready(station, channe
     assert queue.name in bad.name
 
 
+async def fails_for_postgresql(rabbit_url, engine) -> bool:
+    """Whether there was something to put down, which then could not be."""
+    try:
+        return await collect(rabbit_url, engine) != 0
+    except DisconnectionError:
+        return True
+
+
 async def test_dead_letters_stay_with_the_broker_until_they_are_kept(
     station, channel, database_url, rabbit_url
 ):
@@ -123,6 +133,11 @@ async def test_dead_letters_stay_with_the_broker_until_they_are_kept(
     with pytest.raises(DBAPIError):
         await collect(rabbit_url, station.engine)
     await database.execute("ALTER TABLE bus.away RENAME TO dead_letters")
+    away = engine_for(f"postgresql://penstock@127.0.0.1:{free_port()}/penstock", "upload", pool_size=1)
+    async with asyncio.timeout(30):  # as below
+        while not await fails_for_postgresql(rabbit_url, away):
+            await asyncio.sleep(0.1)
+    await away.dispose()
     async with asyncio.timeout(30):  # until the broker has them back
         while await collect(rabbit_url, station.engine) == 0:
             await asyncio.sleep(0.1)

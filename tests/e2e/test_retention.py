@@ -84,6 +84,14 @@ async def test_files_and_row_errors_go_and_receipts_stay(world, environment, mon
         await applied()
     doomed = await database.fetchval("SELECT count(*) FROM upload.doomed_files")
     assert doomed == counted.pop("upload files of imports") == imports - open_again
+    for setting in ("PENSTOCK_FILE_RETENTION_DAYS", "PENSTOCK_ERROR_RETENTION_DAYS"):
+        monkeypatch.delenv(setting)
+    assert not any((await applied()).values()), "all is kept from now on"
+    assert await database.fetchval("SELECT count(*) FROM upload.doomed_files") == 0, (
+        "what was given up is gone"
+    )
+    monkeypatch.setenv("PENSTOCK_FILE_RETENTION_DAYS", "30")
+    monkeypatch.setenv("PENSTOCK_ERROR_RETENTION_DAYS", "39")
     done = await applied()
     assert counted == {what: number for what, number in done.items() if what in counted}
     assert done["processor row errors and changes of imports"] == imports

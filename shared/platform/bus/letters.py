@@ -14,6 +14,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 from sqlalchemy import Row, delete, func, insert, select, text
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from shared.contracts.events import AnyEvent, EventInvalid, envelope_from
@@ -143,6 +144,7 @@ async def collect(bus_url: str, engine: AsyncEngine) -> int:
 
     Raises:
         BrokerSilent: RabbitMQ is away, or refuses. What was brought so far is here.
+        SQLAlchemyError: PostgreSQL is away, or refuses. What is not here is in RabbitMQ.
     """
     brought = 0
     try:
@@ -168,12 +170,19 @@ async def _collect(connection: AbstractConnection, queue: Queue, engine: AsyncEn
     while taken := await _taken(graveyard):
         rows = [_row(queue, message) for message in taken if not is_canary(message.body)]
         if rows:
-            async with engine.begin() as transaction:
-                await transaction.execute(insert(letters), rows)
+            await _put_down(engine, rows)
         await taken[-1].ack(multiple=True)
         brought += len(rows)
     await _closed(channel)
     return brought
+
+
+async def _put_down(engine: AsyncEngine, rows: Sequence[dict[str, Any]]) -> None:
+    try:
+        async with engine.begin() as transaction:
+            await transaction.execute(insert(letters), rows)
+    except OSError as error:  # the driver's when PostgreSQL is away, and not to be taken for RabbitMQ's
+        raise DisconnectionError(str(error)) from error
 
 
 async def _taken(graveyard: aio_pika.abc.AbstractQueue) -> list[AbstractIncomingMessage]:
