@@ -163,7 +163,7 @@ def test_a_service_whose_sessions_would_be_a_poolers_does_not_start(pooled_url, 
     }
     command = [sys.executable, "-m", "penstock", "serve", "upload", "--port", str(free_port())]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "Set PENSTOCK_DATABASE_SESSION_URL to the URL of PostgreSQL itself" in done.stderr
 
 
