@@ -122,7 +122,7 @@ class Stack:
         wait_for(lambda: self.health("gateway") == "healthy", seconds=START_SECONDS)
 
     def build(self) -> None:
-        self.compose("build", seconds=1800)
+        self.compose("--profile", "operate", "build", seconds=1800)
 
     def stop(self, *options: str) -> None:
         docker("rm", "--force", f"{self.project}_receiver")
@@ -131,9 +131,9 @@ class Stack:
     def compose(self, *arguments: str, seconds: float = 60) -> str:
         return run(*self.compose_words, *arguments, seconds=seconds)
 
-    def roll(self, *services: str) -> str:
+    def roll(self, *services: str, ready_seconds: int = 120) -> str:
         """deploy/roll, which replaces what runs by what was built."""
-        words = {"COMPOSE": " ".join(self.compose_words)}
+        words = {"COMPOSE": " ".join(self.compose_words), "READY_SECONDS": str(ready_seconds)}
         return run(str(self._deploy / "roll"), *services, seconds=600, environment=words)
 
     def containers(self, service: str) -> list[str]:

@@ -215,13 +215,38 @@ def test_compose_gives_a_service_what_it_must_have_and_nothing_it_does_not_read(
     assert files == set(given["secrets"])
     assert not files & set(given["environment"])
     names = {name for name in files | set(given["environment"]) if name.startswith("PENSTOCK_")}
-    ours = names - {"PENSTOCK_SECRETS_DIR"}
-    assert ours <= {f"PENSTOCK_{name}".upper() for name in fields}
-    assert ours >= {f"PENSTOCK_{name}".upper() for name, field in fields.items() if field.is_required()}
+    # Nobody asks the processor anything but whether it is ready, and its figures.
+    not_asked = {"cors_origins", "trusted_proxies", "body_idle_seconds", "request_seconds"}
+    left_out = not_asked if service == "processor" else set()
+    assert names - {"PENSTOCK_SECRETS_DIR"} == {f"PENSTOCK_{name}".upper() for name in set(fields) - left_out}
     assert given["environment"]["PENSTOCK_SECRETS_DIR"] == "/run/secrets"
     assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= files or "PENSTOCK_STORE_URL" not in given[
         "environment"
     ]
+
+
+def test_the_container_for_commands_has_the_settings_that_commands_read():
+    """What forgets by age, what makes tokens and what runs jobs go by the installation's settings, not by defaults."""
+    services = yaml.safe_load(COMPOSE)["services"]
+    given = {
+        name: {*service["environment"], *service["secrets"]}
+        for name, service in services.items()
+        if name in NAMES
+    }
+    retention = {name for names in given.values() for name in names if name.endswith("_RETENTION_DAYS")}
+    read = given["notifier"] | given["results"] | retention
+    others = {"PENSTOCK_SESSION_HOURS", "PENSTOCK_SENTRY_DSN"}  # of a process that serves
+    operate = services["operate"]
+    assert read - others <= {*operate["environment"], *operate["secrets"]}
+
+
+def test_only_those_who_need_the_servers_reach_them():
+    services = yaml.safe_load(COMPOSE)["services"]
+    reach = {name for name, service in services.items() if "servers" in service.get("networks", ())}
+    servers = {"postgres", "rabbitmq", "store"}
+    assert reach == {*NAMES, "migrate", "operate", "bucket", *servers}
+    assert all(services[name]["networks"] == ["servers"] for name in servers)
+    assert all(services[name]["security_opt"] == ["no-new-privileges:true"] for name in services)
 
 
 @pytest.mark.parametrize("service", NAMES)
@@ -267,19 +292,20 @@ async def test_the_server_has_connections_for_all_services_and_more_processors(e
     for text in (COMPOSE, README):
         assert said in text
         assert of_each in text
-    assert sum(taken.values()) + 7 * taken["processor"] + 10 <= most
+    # Eight processors, one process more of whatever deploy/roll replaces, and commands.
+    assert sum(taken.values()) + 7 * taken["processor"] + max(taken.values()) + 10 <= most
 
 
 def test_a_change_to_records_is_sent_to_one_container_only():
     [block] = re.findall(r"location /api/v1/records \{(.*?)\n        \}", NGINX, flags=re.DOTALL)
     assert "proxy_next_upstream off;" in block
     [others] = re.findall(r"location / \{(.*?)\n        \}", NGINX, flags=re.DOTALL)
-    differ = {"proxy_pass http://$service:8000;", "proxy_pass http://unix:/tmp/records.sock;"}
+    differ = {"proxy_pass http://$service:8000;", "proxy_pass http://127.0.0.1:8002;"}
     assert {line.strip() for line in others.splitlines()} - differ < {
         line.strip() for line in block.splitlines()
     }
     [stream] = re.findall(r"^stream \{(.*?)^\}", NGINX, flags=re.DOTALL | re.MULTILINE)
-    assert "listen unix:/tmp/records.sock;" in stream
+    assert "listen 127.0.0.1:8002;" in stream
     assert f"set $results {ROUTES['/api/v1/records']};" in stream
 
 
@@ -331,9 +357,29 @@ def test_prepare_makes_every_secret_once(prepared):
     assert "\nCOMPOSE_PROFILES=prod\n" in (folder / ".env").read_text()
 
 
+def test_without_openssl_nothing_is_prepared(tmp_path):
+    """A secret that could not be made would stay empty, as what is there stays as it is."""
+    for name in ("prepare", ".env.example"):
+        shutil.copy(DEPLOY / name, tmp_path)
+    (tmp_path / "bin").mkdir()
+    for name in ("bash", "env", "dirname", "mkdir", "chmod", "sed", "tail", "cat", "cp", "grep"):
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name))
+    done = subprocess.run(
+        [tmp_path / "prepare"],
+        env={"PATH": str(tmp_path / "bin")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "needs openssl" in done.stderr
+    assert not (tmp_path / "secrets").exists()
+
+
 def test_prepare_takes_over_the_secrets_of_an_env_file_from_before(prepared, tmp_path):
     (tmp_path / ".env").write_text(
-        "PENSTOCK_JWT_SECRET=from-before\nPOSTGRES_PASSWORD=elephant\n"
+        "PENSTOCK_JWT_SECRET='from-before'\nPOSTGRES_PASSWORD=elephant\n"
         "PENSTOCK_DATABASE_URL=postgresql://penstock:${POSTGRES_PASSWORD}@db:5432/penstock\n"
     )
     secrets = prepared("prod") / "secrets"

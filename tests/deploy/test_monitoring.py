@@ -153,7 +153,7 @@ def test_the_board_is_whole():
 
 def test_prometheus_scrapes_every_service_and_reads_the_rules():
     settings = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
-    assert [job["job_name"] for job in settings["scrape_configs"]] == list(NAMES)
+    assert [job["job_name"] for job in settings["scrape_configs"]] == [*NAMES, "machines"]
     assert settings["rule_files"] == ["alerts.yaml"]
 
 

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
+import yaml
 
 from penstock.registry import NAMES
 from services.notifier.targets import addresses
 from tests.deploy.rendered import OVERLAYS, Document, kind, pods, render, secret_files, selects
+
+OPERATE = Path(__file__).parents[2] / "deploy" / "kubernetes" / "operate.yaml"
+OPERATOR = {"app.kubernetes.io/name": "operate"}
 
 
 @pytest.fixture(params=OVERLAYS)
@@ -63,6 +68,23 @@ def test_only_the_notifier_reaches_out(documents):
             if "ipBlock" in peer
         ]
         assert any(not block.is_private for block in blocks) == (name == "notifier"), name
+
+
+def test_whoever_operates_reaches_servers_and_nothing_outside():
+    _, *policies = yaml.safe_load_all(OPERATE.read_text())
+    [own] = [each["spec"] for each in policies if selects(each["spec"]["podSelector"], OPERATOR)]
+    assert own["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in own
+    for rule in own["egress"]:
+        assert rule["ports"]
+        for peer in rule["to"]:
+            assert "podSelector" in peer or ip_network(peer["ipBlock"]["cidr"]).is_private, peer
+    others = [each["spec"] for each in policies if each["spec"] is not own]
+    assert all(
+        rule["from"] == [{"podSelector": {"matchLabels": OPERATOR}}]
+        for each in others
+        for rule in each["ingress"]
+    )
 
 
 def test_webhooks_go_wherever_the_notifier_would_send_them_and_nowhere_else():

@@ -7,6 +7,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
@@ -31,7 +32,7 @@ def commit_before() -> str:
         differs = (each for each in commits if git("diff", "--name-only", each, "--", *IN_IMAGES))
         return next(differs)
     except (OSError, subprocess.CalledProcessError, StopIteration):
-        pytest.skip(
+        pytest.fail(
             "the version before is not to be had: no git, or no history; PENSTOCK_TEST_BEFORE names a commit"
         )
 
@@ -51,7 +52,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     try:
         stack = Stack(tmp_path_factory.mktemp("deploy"), version="before", deploy=before / "deploy")
     except Unavailable as error:
-        pytest.skip(str(error))
+        pytest.fail(str(error))
     try:
         stack.start()
         yield stack
@@ -102,12 +103,54 @@ def test_a_rolling_update_under_load_fails_nobody(
     balance(running, load)
 
 
+def test_two_of_a_service_are_replaced_one_after_the_other(
+    running: Stack, load: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running.compose(
+        "up", "--detach", "--no-deps", "--no-recreate", "--scale", "results=2", "results", seconds=120
+    )
+    before = running.containers("results")
+    wait_for(lambda: all(is_healthy(container) for container in before), seconds=120)
+    with load:
+        load.go_on(BETWEEN)
+        running.roll("results")
+        load.go_on(BETWEEN)
+    tell(load, capsys)
+    assert len(running.containers("results")) == 2
+    assert not set(running.containers("results")) & set(before)
+    assert load.failures == []
+    balance(running, load)
+
+
+def test_a_version_that_does_not_get_ready_replaces_nothing(running: Stack, tmp_path: Path) -> None:
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text(
+        f"FROM penstock/upload:{VERSION}\n"
+        'ENTRYPOINT ["python", "-c", "import time; print(\'as good as dead\', flush=True); time.sleep(600)"]\n'
+    )
+    docker("build", "--tag=penstock/upload:dead", str(tmp_path))
+    before = running.containers("upload")
+    running.become(version="dead", deploy=DEPLOY)
+    try:
+        with pytest.raises(subprocess.SubprocessError, match="as good as dead"):
+            running.roll("upload", ready_seconds=5)
+    finally:
+        running.become(version=VERSION, deploy=DEPLOY)
+        docker("rmi", "penstock/upload:dead")
+    assert running.containers("upload") == before
+    assert running.health("upload") == "healthy"
+
+
 def test_what_was_not_rolled_follows_by_up(running: Stack, load: Load) -> None:
     running.compose("up", "--detach", seconds=300)
     wait_for(lambda: running.health("gateway") == "healthy", seconds=120)
     with running.client(TENANT) as client:
         wait_for(lambda: client.get("/health/ready").status_code == 200, seconds=60)
     balance(running, load)
+
+
+def is_healthy(container: str) -> bool:
+    return docker("inspect", "--format", "{{.State.Health.Status}}", container).strip() == "healthy"
 
 
 def images(stack: Stack) -> set[str]:

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -79,15 +78,25 @@ def test_a_file_goes_all_the_way(stack: Stack, clients: Clients) -> None:
     assert (told["type"], told["data"]["import_id"]) == ("import.completed", accepted["id"])
 
 
+def test_commands_run_beside_the_services(stack: Stack) -> None:
+    def operate(*words: str) -> str:
+        return stack.compose("run", "--rm", "--no-deps", "-T", "operate", *words)
+
+    assert "processor.imports" in operate("queues", "list")
+    assert "deliveries" in operate("retention", "--dry-run")
+    operate("imports", "stuck")
+    operate("migrate", "--check")
+    assert operate("token", "create", "--tenant", "journey", "--scope", "admin").count(".") == 2
+
+
 def test_live_progress_is_not_held_back(stack: Stack, clients: Clients) -> None:
     client = clients("live")
     accepted = upload(client, products(ROWS // 4))
     arrivals = [(time.monotonic(), json.loads(data)) for data in live(client, accepted["links"]["events"])]
     processed = [state["rows_processed"] for _, state in arrivals]
-    gaps = [later - earlier for (earlier, _), (later, _) in pairwise(arrivals)]
     assert processed == sorted(processed)
     assert len(arrivals) > 1
-    assert max(gaps) < 2.0
+    assert arrivals[-1][0] - arrivals[0][0] > 0.1, "they came all at once"
 
 
 def test_a_refused_upload_is_told_why_although_it_is_large(stack: Stack) -> None:
