@@ -28,15 +28,19 @@ def fail(message: str, code: int) -> NoReturn:
 
 @contextmanager
 def full_disks_explained() -> Iterator[None]:
-    """What cannot be printed, as the disk that it goes to is full, is said in one line."""
+    """What cannot be printed, as the disk that it goes to is full, is said in one line; who does not read on is told nothing."""
     try:
-        yield
-        sys.stdout.flush()
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EPIPE):
             raise
         sys.stdout = None  # else Python tries again as it ends
-        print(f"not all could be written: {error.strerror}", file=sys.stderr)
+        if error.errno == errno.ENOSPC:
+            print(f"not all could be written: {error.strerror}", file=sys.stderr)
         sys.exit(FAILED)
 
 

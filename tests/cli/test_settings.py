@@ -51,10 +51,16 @@ def test_a_whole_number_has_a_least_and_a_most(settings):
                 assert {"maximum", "exclusiveMaximum"} & set(kind), f"{field} has no most"
 
 
-def test_a_full_disk_is_said_in_one_line():
+@pytest.mark.parametrize(
+    "words", ["settings", "--version"]
+)  # the one fills a buffer, the other is written at the end
+def test_a_full_disk_is_said_in_one_line(words):
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "penstock", "settings"]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        command = [sys.executable, "-m", "penstock", words]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=buffered
+        )
     assert (done.returncode, done.stderr) == (1, "not all could be written: No space left on device\n")
 
 
