@@ -18,7 +18,8 @@ class Load:
     """Files, edits, investigation events and queries of one tenant, each from a thread of its own, until left.
 
     Attributes:
-        failures: Requests without a good answer, in words.
+        failures: Requests without a good answer, in words; like the next two since the load began last.
+        asked: Requests.
         slowest: Seconds.
     """
 
@@ -31,6 +32,7 @@ class Load:
     slowest: float = 0.0
 
     def __enter__(self) -> Self:
+        self.failures, self.asked, self.slowest = [], 0, 0.0
         self._stopping = threading.Event()
         does = (self._upload, self._create, self._log, self._query)
         self._threads = [threading.Thread(target=self._repeat, args=(each,)) for each in does]
