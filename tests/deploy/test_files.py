@@ -387,7 +387,30 @@ def test_prepare_takes_over_the_secrets_of_an_env_file_from_before(prepared, tmp
     assert (
         secrets / "PENSTOCK_DATABASE_URL"
     ).read_text() == "postgresql://penstock:elephant@db:5432/penstock"
-    assert (tmp_path / ".env").read_text().endswith("COMPOSE_PROFILES=prod\n")
+    assert {"COMPOSE_PROFILES=prod", "PENSTOCK_VERSION=dev"} <= set(
+        (tmp_path / ".env").read_text().splitlines()
+    )
+
+
+def test_a_segment_of_wal_is_archived_once_and_another_never_takes_its_place(tmp_path):
+    postgres = yaml.safe_load((DEPLOY / "compose.archive.yaml").read_text())["services"]["postgres"]
+    [command] = re.findall(r"archive_command='([^']*)'", postgres["entrypoint"][2])
+    archive, segment = tmp_path / "archive", tmp_path / "000000010000000000000001"
+    archive.mkdir()
+
+    def archived(content: str) -> bool:
+        segment.write_text(content)
+        words = (
+            command.replace("%p", str(segment))
+            .replace("%f", segment.name)
+            .replace("/archive/", f"{archive}/")
+        )
+        return subprocess.run(["sh", "-c", words], capture_output=True, check=False).returncode == 0
+
+    assert archived("first")
+    assert archived("first"), "again, as after a crash"
+    assert not archived("other")
+    assert [(file.name, file.read_text()) for file in archive.iterdir()] == [(segment.name, "first")]
 
 
 def test_the_labels_say_the_version():

@@ -40,7 +40,7 @@ OPERATED = {  # whose definitions come with their operators, and so are not know
     },
     "dev": {"Cluster", "RabbitmqCluster"},
 }
-DRAIN_SECONDS = 10
+DRAIN_SECONDS = 15  # PENSTOCK_STOP_SECONDS, and 10 s for what else ends
 RESERVED_CONNECTIONS = 40  # for the operator, replicas, the migration, and people
 
 
