@@ -40,6 +40,12 @@ def hanging_consumer(station, heartbeat):
     process.stdout.close()
 
 
+async def has_in_hand(station, consumer) -> None:
+    """Publish slice 1, and wait until this consumer has it."""
+    await station.publish(1)
+    assert await asyncio.to_thread(consumer.stdout.readline) == "got 1\n"
+
+
 async def close_connections(database_url):
     admin = await asyncpg.connect(database_url)
     await admin.execute(
@@ -55,9 +61,7 @@ async def test_what_a_killed_consumer_had_in_hand_comes_back_at_once(station, ha
     async def handle(event):
         seen.append(event.data.slice)
 
-    await station.publish(1)
-    line = await asyncio.to_thread(hanging_consumer.stdout.readline)
-    assert line == "got 1\n"
+    await has_in_hand(station, hanging_consumer)
     hanging_consumer.send_signal(signal.SIGKILL)
     hanging_consumer.wait()
     started = time.monotonic()
@@ -66,7 +70,7 @@ async def test_what_a_killed_consumer_had_in_hand_comes_back_at_once(station, ha
     assert time.monotonic() - started < 10, "must not wait for the lease of the dead process"
 
 
-@pytest.mark.parametrize("bus_url", ["rabbitmq"], indirect=True)  # the other's lease: test_canary and backlog
+@pytest.mark.parametrize("bus_url", ["rabbitmq"], indirect=True)  # the other has a lease instead
 @pytest.mark.parametrize("heartbeat", ["?heartbeat=2"])
 async def test_what_a_frozen_consumer_had_in_hand_goes_to_another(station, hanging_consumer, heartbeat):
     """Its connection stays open, so that only the heartbeat that it owes RabbitMQ tells."""
@@ -75,9 +79,7 @@ async def test_what_a_frozen_consumer_had_in_hand_goes_to_another(station, hangi
     async def handle(event):
         seen.append(event.data.slice)
 
-    await station.publish(1)
-    line = await asyncio.to_thread(hanging_consumer.stdout.readline)
-    assert line == "got 1\n"
+    await has_in_hand(station, hanging_consumer)
     hanging_consumer.send_signal(signal.SIGSTOP)
     await station.consume(handle)
     await until(lambda: seen == [1], seconds=20)

@@ -151,6 +151,11 @@ class Stack:
         status: str = self.inspect(service)["State"]["Health"]["Status"]
         return status
 
+    def ready(self, service: str) -> list[bool]:
+        """Whether each container of the service is healthy."""
+        shown = ("inspect", "--format", "{{.State.Health.Status}}")
+        return [docker(*shown, container).strip() == "healthy" for container in self.containers(service)]
+
     def crash(self, service: str) -> None:
         """SIGKILL from outside the container, so that its restart policy counts (after `docker kill` it does not)."""
         state = self.inspect(service)["State"]

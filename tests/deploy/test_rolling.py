@@ -110,7 +110,7 @@ def test_two_of_a_service_are_replaced_one_after_the_other(
         "up", "--detach", "--no-deps", "--no-recreate", "--scale", "results=2", "results", seconds=120
     )
     before = running.containers("results")
-    wait_for(lambda: all(is_healthy(container) for container in before), seconds=120)
+    wait_for(lambda: running.ready("results") == [True] * 2, seconds=120)
     with load:
         load.go_on(BETWEEN)
         running.roll("results")
@@ -141,16 +141,21 @@ def test_a_version_that_does_not_get_ready_replaces_nothing(running: Stack, tmp_
     assert running.health("upload") == "healthy"
 
 
+def test_a_service_that_was_taken_away_comes_with_the_roll(running: Stack, load: Load) -> None:
+    """As deploy/README.md has it where versions of `notifier` must not run side by side."""
+    running.compose("rm", "--stop", "--force", "notifier")
+    assert running.containers("notifier") == []
+    running.roll()
+    wait_for(lambda: all(running.ready(service) == [True] for service in ("upload", "notifier")), seconds=120)
+    balance(running, load)
+
+
 def test_what_was_not_rolled_follows_by_up(running: Stack, load: Load) -> None:
     running.compose("up", "--detach", seconds=300)
     wait_for(lambda: running.health("gateway") == "healthy", seconds=120)
     with running.client(TENANT) as client:
         wait_for(lambda: client.get("/health/ready").status_code == 200, seconds=60)
     balance(running, load)
-
-
-def is_healthy(container: str) -> bool:
-    return docker("inspect", "--format", "{{.State.Health.Status}}", container).strip() == "healthy"
 
 
 def images(stack: Stack) -> set[str]:

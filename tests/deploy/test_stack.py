@@ -131,10 +131,10 @@ def test_processors_come_and_go_while_files_are_loaded(stack: Stack, clients: Cl
     accepted = [upload(client, products(ROWS // 4, of=str(number))) for number in range(FILES)]
 
     scale(stack, 4)
-    wait_for(lambda: ready(stack, "processor") == [True] * 4, seconds=120)
+    wait_for(lambda: stack.ready("processor") == [True] * 4, seconds=120)
     accepted += [upload(client, products(ROWS // 4, of=str(number))) for number in range(FILES, 2 * FILES)]
     scale(stack, 1)
-    wait_for(lambda: ready(stack, "processor") == [True], seconds=60)
+    wait_for(lambda: stack.ready("processor") == [True], seconds=60)
 
     ended = [wait_for(lambda one=one: ended_import(client, one), seconds=120) for one in accepted]
     assert {each["status"] for each in ended} == {"completed"}
@@ -224,14 +224,6 @@ def scale(stack: Stack, processors: int) -> None:
         "processor",
         seconds=120,
     )
-
-
-def ready(stack: Stack, service: str) -> list[bool]:
-    shown = "{{.State.Health.Status}}"
-    return [
-        docker("inspect", "--format", shown, container).strip() == "healthy"
-        for container in stack.containers(service)
-    ]
 
 
 def upload(client: httpx.Client, body: Iterator[bytes]) -> dict[str, Any]:
